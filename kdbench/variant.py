@@ -1,0 +1,73 @@
+"""Variants: a suite with what the command line adds to it."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Sequence
+from typing import Any
+
+from kdbench.errors import UsageError
+from kdbench.spec import TEACHER, Suite, method_spec
+
+
+def with_methods(suite: Suite, uses: Sequence[str], options: Sequence[str]) -> Suite:
+    """``suite`` with more methods: names, or ``FILE.py:CLASS`` (its label is the class's name).
+
+    ``options`` are ``KEY=VALUE`` texts, for all of ``uses``; a value is read as TOML, else as a string.
+
+    Raises:
+        UsageError: an unknown method, an option without a method, a label that the suite has already.
+    """
+    if options and not uses:
+        raise UsageError(f"-o {options[0]}: an option needs a --method to belong to")
+    table = dict(_option(text) for text in options)
+    methods = list(suite.methods)
+    for use in uses:
+        label = use.rpartition(":")[2]
+        method = method_spec(label, {"use": use, **table}, "of --method")
+        taken = {TEACHER, *(known.label for known in methods)}
+        if label in taken:
+            method = method.model_copy(update={"label": _with_options(label, table, taken)})
+        methods.append(method)
+    return suite.model_copy(update={"methods": tuple(methods)})
+
+
+def with_seeds(suite: Suite, text: str) -> Suite:
+    """``suite`` with the seeds of ``text``: ``0,1,2`` or ``0-9``, or both.
+
+    Raises:
+        UsageError: not of that form.
+    """
+    seeds: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d{1,9})\s*(?:-\s*(\d{1,9})\s*)?", part)
+        if match is None or int(match[2] or match[1]) < int(match[1]):
+            raise UsageError(f"--seeds {text!r}: expected seeds such as 0,1,2 or 0-9")
+        seeds += range(int(match[1]), int(match[2] or match[1]) + 1)
+    return suite.model_copy(update={"seeds": tuple(dict.fromkeys(seeds))})
+
+
+def with_train_device(suite: Suite, device: str) -> Suite:
+    """``suite`` trained on another kind of device, which decides bits and so belongs to its recipes."""
+    recipes = {name: recipe.model_copy(update={"device": device}) for name, recipe in suite.recipes.items()}
+    return suite.model_copy(update={"recipes": recipes})
+
+
+def _option(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise UsageError(f"-o {text!r}: expected KEY=VALUE such as temperature=2")
+    try:
+        return key.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key.strip(), value.strip()
+
+
+def _with_options(label: str, table: dict[str, Any], taken: set[str]) -> str:
+    """A label that tells a second variant of a method from the suite's own."""
+    settings = "-".join(f"{key}{value}" for key, value in table.items())
+    name = re.sub(r"[^A-Za-z0-9._+-]", "", f"{label}-{settings}")[:64].rstrip("-")
+    if name in taken or not settings:
+        raise UsageError(f"--method {label}: the suite has a method of that name; give it other options with -o")
+    return name

@@ -1,0 +1,63 @@
+import subprocess
+import sys
+
+import pytest
+
+from kdbench.catalog import GROUPS, entries, find, kind, load
+from kdbench.errors import UsageError
+
+
+def test_every_builtin_can_be_imported_and_says_what_it_is():
+    for group in GROUPS:
+        assert entries(group), group
+        for name, entry in entries(group).items():
+            assert entry.load() is not None, name
+            assert entry.summary(), f"{group} {name} has no docstring"
+
+
+def test_names_are_listed_without_importing_torch():
+    code = (
+        "import sys; from kdbench.catalog import GROUPS, entries\n"
+        "for g in GROUPS:\n  [e.summary() for e in entries(g).values()]\n"
+        "print(sorted({'torch', 'executorch', 'numpy'} & set(sys.modules)))"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == "[]"
+
+
+def test_an_unknown_name_suggests_the_nearest():
+    with pytest.raises(UsageError, match=r"^unknown method 'fitnets' in x\.toml \[methods\]; did you mean 'fitnet'\?$"):
+        find("methods", "fitnets", "in x.toml [methods]")
+
+
+def test_a_hopeless_name_lists_all():
+    with pytest.raises(UsageError, match="unknown target 'zzz'; known: portable-fp32, xnnpack-fp32, xnnpack-int8"):
+        find("targets", "zzz")
+
+
+def test_a_thing_in_a_file(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text('class Mine:\n    """A method of mine."""\n    answer = 42\n')
+    entry = find("methods", f"{file}:Mine")
+    assert entry.summary() == "A method of mine."
+    assert entry.load().answer == 42
+    digest = entry.digest()
+    assert len(digest) == 64
+    file.write_text(file.read_text() + "# changed\n")
+    assert find("methods", f"{file}:Mine").digest() != digest
+
+
+def test_errors_of_a_file_are_one_line(tmp_path):
+    file = tmp_path / "broken.py"
+    with pytest.raises(UsageError, match=r"no file '.*broken\.py' for method"):
+        find("methods", f"{file}:Mine")
+    file.write_text("import nowhere_to_be_found\n")
+    with pytest.raises(UsageError, match=r"broken\.py cannot be imported: ModuleNotFoundError: No module named"):
+        load("methods", f"{file}:Mine")
+    file.write_text("x = 1\n")
+    with pytest.raises(UsageError, match=r"broken\.py has no 'Mine'"):
+        load("methods", f"{file}:Mine")
+
+
+def test_kinds_have_singular_names():
+    assert [kind(group) for group in ("datasets", "methods")] == ["data set", "method"]

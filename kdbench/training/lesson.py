@@ -1,0 +1,81 @@
+"""Lessons: what is learnt, from what and by whom."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from kdbench.methods.method import Setting
+from kdbench.models.network import shapes, stages
+from kdbench.training.stream import seeded, stream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from kdbench.data.dataset import Dataset
+    from kdbench.methods.method import Method
+    from kdbench.spec import Recipe
+    from kdbench.tasks.task import Task
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What is learnt, from what and by whom. ``role`` (teacher, student) and ``seed`` choose the random streams."""
+
+    task: Task
+    dataset: Dataset
+    new_student: Callable[[], nn.Module]
+    teacher: nn.Module | None
+    recipe: Recipe
+    seed: int
+    role: str = "student"
+
+    def stream(self, purpose: str) -> torch.Generator:
+        """The lesson's generator for one purpose."""
+        return stream(self.seed, self.role, purpose)
+
+
+@dataclass(frozen=True, slots=True)
+class Networks:
+    """A lesson's networks: the student, its teacher if the method needs one, the method's own; the stages tapped."""
+
+    student: nn.Module
+    teacher: nn.Module | None
+    extra: nn.Module
+    student_taps: Sequence[str]
+    teacher_taps: Sequence[str]
+
+
+def gathered(lesson: Lesson, method: Method, device: torch.device) -> Networks:
+    """The lesson's networks on the device, the student and the method's own freshly initialised.
+
+    The student's weights come from a stream of their own, so that they are the same under every method.
+    """
+    with seeded(lesson.seed, lesson.role, "init"):
+        student = lesson.new_student().to(device)
+    teacher = lesson.teacher if method.needs_teacher else None
+    if teacher is not None:
+        teacher.to(device).eval().requires_grad_(requires_grad=False)
+    shape = lesson.dataset.shape
+    student_shapes = shapes(student, shape, stages(student))
+    teacher_shapes = shapes(teacher, shape, stages(teacher)) if teacher is not None else {}
+    student_taps, teacher_taps = method.taps(student_shapes, teacher_shapes)
+    setting = Setting(
+        task=lesson.task,
+        teacher=teacher,
+        new_student=lesson.new_student,
+        shape=shape,
+        outputs=lesson.task.outputs(lesson.dataset),
+        student_shapes=student_shapes,
+        teacher_shapes=teacher_shapes,
+        targets=torch.from_numpy(lesson.dataset.train.targets).to(device),
+        device=device,
+        generator=lesson.stream("method"),
+    )
+    with seeded(lesson.seed, lesson.role, "adapters"):
+        extra = method.prepare(setting)
+    extra = nn.ModuleList() if extra is None else extra.to(device)
+    return Networks(student, teacher, extra, student_taps, teacher_taps)

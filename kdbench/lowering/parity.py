@@ -1,0 +1,192 @@
+"""The proof of a program: it computes what its graph computes, and still says what the network said."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch.utils._pytree import tree_leaves
+
+from kdbench.errors import StageError
+from kdbench.lowering.export import Inputs, contiguous, leaves
+from kdbench.lowering.quiet import quiet
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+    from torch import Tensor, nn
+    from torch.fx import GraphModule
+
+    from kdbench.lowering.target import Lowered
+
+with quiet():
+    from executorch.extension.pybindings.portable_lib import _threadpool_get_thread_count, _unsafe_reset_threadpool
+    from executorch.runtime import Runtime
+
+Outputs = tuple["NDArray[np.float64]", ...]
+"""One array per output of a method, each [items, ...]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How far a healthy program may be off: see the fields of ``Parity``. ``graph_steps`` is for quantised outputs."""
+
+    graph_error: float
+    graph_steps: float
+    network_error: float
+
+
+_TINY = float(np.finfo(np.float32).tiny)
+
+BOUNDS = {
+    "fp32": Bounds(graph_error=1e-4, graph_steps=0, network_error=1e-3),
+    "int8": Bounds(graph_error=0.05, graph_steps=6, network_error=0.35),
+}
+"""Per precision. Healthy programs of DS-CNNs and ResNets of 8 to 56 layers, trained and not, were seen to be off by at
+most 5e-7 and 6e-6 (fp32), 3 steps and 0.09 (int8). Calibration on items without normalisation gave 0.4 to 1.4; a wrong
+top byte in one weight that matters at all gave 1e-4 to 1e38 (fp32), 7 to 250 steps (int8)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parity:
+    """How far a program is from the graph it was lowered from, and from the eager network, over real items.
+
+    ``graph_error``: the largest absolute difference from the graph, over the largest absolute output of the graph.
+    ``graph_steps``: that difference in steps of the output's quantisation; None where an output is not quantised.
+    ``network_error``: root mean square difference from the network over the spread of the network's outputs, which is
+    the root mean square deviation from their mean over the items (1 is what a program gets that ignores its input),
+    but at least a sixteenth of their range: a network that says the same of every item has no spread to speak of.
+    ``network_max_error``: the largest absolute difference from the network. ``cosine``: mean cosine between an item's
+    outputs of program and network. ``flips``: share of items with another prediction, None if nothing predicts.
+    """
+
+    items: int
+    graph_error: float
+    graph_steps: float | None
+    network_error: float
+    network_max_error: float
+    cosine: float
+    flips: float | None
+
+
+def prove(
+    lowered: Lowered,
+    network: nn.Module,
+    items: Sequence[Inputs],
+    precision: str,
+    predictions: Callable[[NDArray[np.float32]], NDArray[np.integer]] | None = None,
+) -> Parity:
+    """How a program compares on ``items`` (batch 1 each), run by ExecuTorch in this process on one thread.
+
+    ``predictions`` turns the first output [items, ...] into predictions.
+
+    Raises:
+        StageError: status ``parity-failed``: the program does not run, says something that is no number, or is off by
+            more than ``BOUNDS[precision]``; the reason holds the figure and its bound.
+    """
+    fed = [contiguous(inputs) for inputs in items]
+    program = run_program(lowered.buffer, fed)
+    with quiet(), torch.no_grad():
+        graph = _stacked([leaves(lowered.exported(*inputs)) for inputs in fed])
+        eager = _stacked([leaves(network(*inputs)) for inputs in fed])
+    parity = compare(program, graph, eager, _step(lowered.exported))
+    if reason := refusal(parity, BOUNDS[precision]):
+        raise StageError(reason, status="parity-failed")
+    if predictions is None:
+        return parity
+    first, second = (predictions(outputs[0].astype(np.float32)) for outputs in (program, eager))
+    return replace(parity, flips=float(np.mean(first != second)))
+
+
+def run_program(buffer: bytes, items: Sequence[Inputs]) -> Outputs:
+    """The outputs of a program's ``forward`` for each item, by ExecuTorch's runtime in this process on one thread.
+
+    Raises:
+        StageError: status ``parity-failed``: the program cannot be loaded or run here.
+    """
+    try:
+        # The method reads the program's memory, and neither keeps the other alive.
+        program = Runtime.get().load_program(buffer)
+        if _threadpool_get_thread_count() != 1:
+            _unsafe_reset_threadpool(1)
+        method = program.load_method("forward")
+        outputs = [[value.clone() for value in leaves(method.execute(list(inputs)))] for inputs in items]
+    except RuntimeError as error:
+        said = str(error).strip().partition("\n")[0]
+        raise StageError(f"the program does not run: {said}", status="parity-failed") from error
+    return _stacked(outputs)
+
+
+def compare(program: Outputs, graph: Outputs, network: Outputs, step: float | None = None) -> Parity:
+    """The figures of ``Parity`` (without flips) from outputs of the same items, all outputs of a method together.
+
+    Raises:
+        StageError: status ``parity-failed``: the outputs differ in number or shape, or some are no numbers.
+    """
+    for name, others in (("graph", graph), ("network", network)):
+        found, expected = [each.shape for each in program], [each.shape for each in others]
+        if found != expected:
+            reason = f"the program's outputs have shapes {found}, those of the {name} {expected}"
+            raise StageError(reason, status="parity-failed")
+    p, g, n = (
+        np.concatenate([each.reshape(len(each), -1) for each in side], axis=1) for side in (program, graph, network)
+    )
+    for name, side in (("network", n), ("quantised or exported graph", g), ("program", p)):
+        if bad := int(np.sum(~np.isfinite(side).all(axis=1))):
+            raise StageError(f"the {name} says NaN or infinity of {bad} of {len(side)} items", status="parity-failed")
+    off = float(np.max(np.abs(p - g)))
+    spread = max(_rms(n - n.mean(axis=0)), float(np.ptp(n)) / 16, _TINY)
+    lengths = np.linalg.norm(p, axis=1) * np.linalg.norm(n, axis=1)
+    return Parity(
+        items=len(p),
+        graph_error=off / max(float(np.max(np.abs(g))), _TINY),
+        graph_steps=None if step is None else off / step,
+        network_error=_rms(p - n) / spread,
+        network_max_error=float(np.max(np.abs(p - n))),
+        cosine=float(np.mean(np.sum(p * n, axis=1) / np.maximum(lengths, _TINY))),
+        flips=None,
+    )
+
+
+def refusal(parity: Parity, bounds: Bounds) -> str:
+    """Why a program with these figures is broken, or the empty string."""
+    if parity.graph_steps is not None:
+        if parity.graph_steps > bounds.graph_steps:
+            return (
+                f"the program is not its graph: off by {parity.graph_steps:.3g} quantisation steps, "
+                f"at most {bounds.graph_steps:g} is rounding"
+            )
+    elif parity.graph_error > bounds.graph_error:
+        return (
+            f"the program is not its graph: off by {parity.graph_error:.3g} of the largest output, "
+            f"at most {bounds.graph_error:g} is rounding"
+        )
+    if parity.network_error > bounds.network_error:
+        return (
+            f"the program is not its network: off by {parity.network_error:.3g} of the outputs' spread, "
+            f"at most {bounds.network_error:g} is allowed"
+        )
+    return ""
+
+
+def _rms(values: NDArray[np.float64]) -> float:
+    return float(np.sqrt(np.mean(np.square(values))))
+
+
+def _stacked(outputs: Sequence[Sequence[Tensor]]) -> Outputs:
+    """Per output one float64 array [items, ...] from each item's outputs."""
+    return tuple(np.stack([value.double().numpy() for value in column]) for column in zip(*outputs, strict=True))
+
+
+def _step(graph: GraphModule) -> float | None:
+    """The largest quantisation step among the graph's outputs; None if one of them is not quantised."""
+    output = next(node for node in graph.graph.nodes if node.op == "output")
+    scales: list[Any] = []
+    for node in tree_leaves(output.args):
+        if "dequantize_per_tensor" not in str(getattr(node, "target", "")):
+            return None
+        scales.append(node.args[1])
+    return float(max(scales)) if scales else None

@@ -1,0 +1,53 @@
+"""The known noise of ExecuTorch, torchao and torch, silenced at its source: loggers and warnings, never stderr."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_LOGGED = {
+    "torchao": "Failed to load ",  # its CUDA extensions, in every CPU-only installation
+    "torch.utils._pytree": "%s is an Enum subclass",  # torchao registers one the old way
+}
+_WARNED: tuple[tuple[str, type[Warning]], ...] = (
+    (r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning),  # torch copies its own tree specs
+    (r"(read|open)_(text|binary) is deprecated", DeprecationWarning),  # ExecuTorch reads its resources the old way
+    (r"This API is experimental and subject to change", Warning),  # ExecuTorch, of its own Python runtime
+    (r"`torch.jit.script_method` is deprecated", DeprecationWarning),  # torch, in modules of its own
+)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Inside the block the messages listed above are not logged and not warned of; every other one still is.
+
+    Both lists hold what importing and running ExecuTorch 1.5.1 and torchao 0.18.0 says of itself on a healthy machine,
+    and nothing that a user could act on.
+    """
+    filters = [(logging.getLogger(name), _Without(start)) for name, start in _LOGGED.items()]
+    for logger, known in filters:
+        logger.addFilter(known)
+    try:
+        with warnings.catch_warnings():
+            for message, category in _WARNED:
+                warnings.filterwarnings("ignore", message=message, category=category)
+            yield
+    finally:
+        for logger, known in filters:
+            logger.removeFilter(known)
+
+
+class _Without(logging.Filter):
+    """Lets every record pass but those whose text starts as told."""
+
+    def __init__(self, start: str) -> None:
+        super().__init__()
+        self.start = start
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not str(record.msg).startswith(self.start)

@@ -1,0 +1,77 @@
+"""The interface of a target: how a network becomes a program."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from torch import Tensor, nn
+    from torch.fx import GraphModule
+
+
+LIBRARIES = ("torch", "executorch", "torchao")
+"""The packages whose versions decide a program's bytes and, through the kernels they choose, its speed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lowered:
+    """A program and what was known while making it.
+
+    ``buffer``: the .pte. ``exported``: the graph that was lowered (quantised, if the target quantises), callable with
+    inputs of batch 1, to compare the program with. ``structure``: hash of the lowered graph without values.
+    ``delegated``: share of operators in a delegate. ``seconds``: what each step took.
+    """
+
+    buffer: bytes
+    exported: GraphModule
+    structure: str
+    delegated: float
+    seconds: Mapping[str, float]
+
+
+class Target(Protocol):
+    """A backend and a precision."""
+
+    @property
+    def name(self) -> str:
+        """The target as suites and tables name it, such as ``xnnpack-int8``."""
+        ...
+
+    @property
+    def backend(self) -> str:
+        """Whose kernels run the program, such as ``xnnpack``."""
+        ...
+
+    @property
+    def precision(self) -> str:
+        """What its weights and activations are: ``fp32`` or ``int8``. Decides how exact the program must be."""
+        ...
+
+    @property
+    def calibrates(self) -> bool:
+        """Whether ``lower`` looks at the calibration inputs."""
+        ...
+
+    def missing(self) -> str:
+        """Why this machine cannot lower to it (one line naming the extra), or the empty string."""
+        ...
+
+    def lower(
+        self,
+        network: nn.Module,
+        example: tuple[Tensor, ...],
+        calibration: Sequence[tuple[Tensor, ...]] = (),
+    ) -> Lowered:
+        """Export, quantise and delegate ``network`` (eval mode) for inputs like ``example`` (batch 1).
+
+        Inputs that are not contiguous are copied first: programs read their inputs as contiguous memory. The network
+        is left as it was; equal weights, examples and calibration give equal bytes.
+
+        Raises:
+            UsageError: the network is in training mode, or a quantising target is given too few calibration inputs.
+            StageError: a step failed; the reason names target and step.
+        """
+        ...

@@ -1,0 +1,110 @@
+"""The host: this machine, where every job runs in a fresh process of the native runner."""
+
+from __future__ import annotations
+
+import os
+import platform
+import signal
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from kdbench.devices.runner.build import find_compiler, runner
+from kdbench.devices.wire import RESULT_FILE, STATUS, read_result, write_job
+from kdbench.errors import StageError, UsageError
+
+if TYPE_CHECKING:
+    from kdbench.devices.job import Job, Result
+
+RUNNERS = ("native", "python")
+"""What can run a job here. ``KDBENCH_RUNNER`` chooses; else native, and python where there is no C++ compiler."""
+
+_QUIET = {"LC_ALL": "C", "PATH": "/usr/bin:/bin"}
+"""The whole environment of a native runner: what a user has set must not decide figures."""
+
+
+def host(name: str = "host") -> Host:
+    """This machine: the native runner, or the Python runtime in a process of its own where there is no compiler."""
+    wanted = os.environ.get("KDBENCH_RUNNER") or ("native" if find_compiler() else "python")
+    if wanted not in RUNNERS:
+        raise UsageError(f"KDBENCH_RUNNER={wanted!r}: expected native or python")
+    return Host(name, "native" if wanted == "native" else "python")
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """This machine. ``kind`` is the runner: figures of the two are never compared with each other."""
+
+    name: str
+    kind: Literal["native", "python"]
+
+    @property
+    def runtime(self) -> str:
+        """The runner's kind, the executorch version and the instruction set."""
+        return f"{self.kind} executorch-{version('executorch')} {platform.machine()}"
+
+    def run(self, job: Job) -> Result:
+        """Run the job in a fresh process; see ``Device.run``."""
+        command, environment = self._command()
+        with tempfile.TemporaryDirectory(prefix="kdbench-job-") as scratch:
+            folder = Path(scratch)
+            write_job(job, folder, _core() if job.pin and job.threads == 1 else -1)
+            self._finish([*command, str(folder)], environment, job.timeout_s, folder)
+            return read_result(job, folder, self.runtime)
+
+    def _command(self) -> tuple[list[str], dict[str, str]]:
+        if self.kind == "native":
+            return [str(runner())], _QUIET
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("COV_", "OMP_", "PYTEST"))}
+        return [sys.executable, "-m", "kdbench.devices.python_runner"], environment
+
+    def _finish(self, command: list[str], environment: dict[str, str], timeout: float, folder: Path) -> None:
+        """Wait for the process and everything it started.
+
+        Raises:
+            StageError: it crashed, ran out of time or memory, or says why it could not do the job.
+        """
+        errors = folder / "stderr.txt"
+        with errors.open("wb") as stderr:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=stderr,
+                stderr=stderr,
+                env=environment,
+                cwd=folder,
+                start_new_session=True,
+            )
+            try:
+                code = process.wait(timeout)
+            except subprocess.TimeoutExpired:
+                raise StageError(f"no result after {timeout:g} s", status="timed-out") from None
+            finally:
+                if process.poll() is None:
+                    os.killpg(process.pid, signal.SIGKILL)
+                    process.wait()
+        if code == 0 and (folder / RESULT_FILE).exists():
+            return
+        raise _failure(code, errors.read_text(encoding="utf-8", errors="replace"))
+
+
+def _core() -> int:
+    """The last core that this process may use, -1 where the system does not say: the first one serves interrupts."""
+    return max(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else -1
+
+
+def _failure(code: int, said: str) -> StageError:
+    """What a runner's exit code and last words mean."""
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    last = lines[-1][:300] if lines else "it said nothing"
+    if code in STATUS:
+        return StageError(last, status=STATUS[code])
+    if code < 0:
+        name = signal.Signals(-code).name
+        hint = " perhaps for want of memory" if -code == signal.SIGKILL else f" {last}" if lines else ""
+        return StageError(f"crashed: signal {-code} ({name}){';' + hint if hint else ''}", status="crashed")
+    return StageError(f"the runner ended with exit status {code}: {last}")

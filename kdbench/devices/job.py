@@ -1,0 +1,113 @@
+"""A job: what a device is asked to run in one fresh process, and what comes back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+DType = Literal["float32", "int8", "uint8", "int32", "int64", "bool", "float16", "bfloat16", "float64", "int16"]
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A program of the job and the method of it that is run."""
+
+    name: str
+    path: Path
+    method: str = "forward"
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """Items for one program: one array per input of its method, each [items, *the shape of that input].
+
+    Each execute() is fed one item: row ``i`` of every array. A program of batch 1 has rows [1, ...].
+    """
+
+    name: str
+    arrays: tuple[NDArray[np.generic], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Load a program, then its method; both are timed apart. A program is loaded before it is used."""
+
+    program: str
+
+
+@dataclass(frozen=True, slots=True)
+class Interleave:
+    """Time execute() of several programs in one process, in blocks of random order.
+
+    First the first inference of each and a warm-up apart. Then rounds: in every round each program that is not done
+    runs one block of ``block_ns`` (at least one run), in an order drawn from ``seed``. A program is done after
+    ``min_runs`` runs AND ``min_ns`` inside execute(), or after ``max_ns``. ``inputs`` names each program's items, which
+    are fed in turn, set before each execute(); execute() alone is timed.
+    """
+
+    programs: tuple[str, ...]
+    inputs: Mapping[str, str]
+    warmup_runs: int
+    warmup_ns: int
+    min_runs: int
+    min_ns: int
+    max_ns: int
+    block_ns: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Predict:
+    """Run every item once and keep the outputs."""
+
+    program: str
+    input: str
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Read the process's peak resident memory here; ``name`` tells readings apart."""
+
+    name: str
+
+
+StepOf = Load | Interleave | Predict | Memory
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What one process does, in order. ``threads`` is set before anything is loaded; ``pin`` keeps it on one core."""
+
+    programs: tuple[Program, ...]
+    inputs: tuple[Input, ...]
+    steps: tuple[StepOf, ...]
+    threads: int = 1
+    pin: bool = False
+    timeout_s: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What one process measured. Times in ns.
+
+    ``samples[program]`` int64 [runs]: steady execute() times in the order they were taken.
+    ``outputs[program]``: one array per output of the method, each [items, *the shape of one execute()].
+    ``runner``: what ran the job, as ``Device.runtime`` says it. ``threads``: read back after setting them.
+    """
+
+    runner: str
+    threads: int
+    load_program_ns: Mapping[str, int] = field(default_factory=dict)
+    load_method_ns: Mapping[str, int] = field(default_factory=dict)
+    first_ns: Mapping[str, int] = field(default_factory=dict)
+    samples: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
+    outputs: Mapping[str, tuple[NDArray[np.generic], ...]] = field(default_factory=dict)
+    peak_rss_bytes: Mapping[str, int] = field(default_factory=dict)
+    pinned: int | None = None

@@ -1,0 +1,54 @@
+"""The stage that judges a program: its outputs on the whole test set, on a device."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kdbench.catalog import load
+from kdbench.devices.job import Input, Job, Load, Predict, Program
+from kdbench.errors import StageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from kdbench.data.dataset import Dataset
+    from kdbench.devices.device import Device
+    from kdbench.stage import Tell
+    from kdbench.store import Artefact
+
+VERSION = 1
+LIBRARIES = ("executorch",)
+CONTENT = ("outputs.npy",)
+
+_SECONDS = 3600
+
+
+def run(spec: Mapping[str, Any], inputs: Mapping[str, Artefact], out: Path, tell: Tell) -> None:
+    """Write ``outputs.npy``: float32 [N, K], the program's first output for each item of the test split, in its order.
+
+    ``spec``: ``device``, ``runtime`` (what the key was made for), ``task``, ``data`` {name, sha256}.
+
+    Raises:
+        StageError: the program crashed, timed out or refuses the items; the device or the data is not the planned one.
+    """
+    import torch
+
+    device: Device = load("devices", spec["device"].partition(":")[0])(spec["device"])
+    if device.runtime != spec["runtime"]:
+        raise StageError(f"device {device.name} runs {device.runtime!r}, planned was {spec['runtime']!r}; run it again")
+    dataset: Dataset = load("datasets", spec["data"]["name"])()
+    if dataset.sha256 != spec["data"]["sha256"]:
+        raise StageError(f"data set {dataset.name!r} is not the one that the run was planned with; run it again")
+    items = load("tasks", spec["task"])().collate(dataset, torch.from_numpy(dataset.test.inputs)).numpy()
+    tell(0.0, f"{len(items)} items")
+    job = Job(
+        programs=(Program("program", inputs["program"].path("program.pte")),),
+        inputs=(Input("items", (np.ascontiguousarray(items[:, None]),)),),
+        steps=(Load("program"), Predict("program", "items")),
+        timeout_s=_SECONDS,
+    )
+    outputs = device.run(job).outputs["program"][0]
+    np.save(out / "outputs.npy", outputs.reshape(len(items), -1).astype(np.float32), allow_pickle=False)

@@ -1,0 +1,1 @@
+"""The native runner: its sources (C++17) and their build."""

@@ -1,0 +1,133 @@
+"""Building the native runner: one call of a C++ compiler against the installed executorch package, cached by content."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+from filelock import FileLock
+from platformdirs import user_cache_path
+
+from kdbench.errors import MeasureError
+
+SOURCES = ("runner.cpp", "job.h")
+"""The runner's files, the one that is compiled first."""
+
+_LIBRARIES = ("executorch", "executorch_kernels_optimized", "executorch_kernels_quantized", "executorch_backend_xnnpack",
+              "executorch_threadpool")  # fmt: skip
+_BUILD_SECONDS = 300
+
+
+def find_compiler() -> str | None:
+    """The C++ compiler to use: ``$CXX``, else c++, g++ or clang++ on the path; None if there is none."""
+    wanted = os.environ.get("CXX")
+    candidates = (wanted,) if wanted else ("c++", "g++", "clang++")
+    return next((found for name in candidates if name and (found := shutil.which(name))), None)
+
+
+def executorch_folder() -> Path:
+    """Where the executorch package lies, found without importing it.
+
+    Raises:
+        MeasureError: it is not installed, or without the libraries that a runner links (they came with 1.5).
+    """
+    spec = importlib.util.find_spec("executorch")
+    places = list(spec.submodule_search_locations or ()) if spec else []
+    for place in places:
+        if list((Path(place) / "lib").glob("libexecutorch.*")):
+            return Path(place)
+    raise MeasureError("the executorch package is not installed or has no lib/ folder; install executorch>=1.5.1")
+
+
+def flags(folder: Path) -> list[str]:
+    """What a program that runs ``.pte`` files is compiled and linked with, after its sources.
+
+    ``folder`` is the executorch package. Kernels and backends register themselves when they are loaded, so the linker
+    must keep libraries that nothing refers to.
+    """
+    include, lib = folder / "include", folder / "lib"
+    keep = [] if platform.system() == "Darwin" else ["-Wl,--no-as-needed"]
+    return [
+        "-std=c++17",
+        "-O2",
+        "-DC10_USING_CUSTOM_GENERATED_MACROS",
+        "-DET_USE_THREADPOOL",
+        f"-isystem{include}",
+        f"-isystem{include / 'executorch/runtime/core/portable_type/c10'}",
+        f"-L{lib}",
+        *keep,
+        *(f"-l{library}" for library in _LIBRARIES),
+        f"-Wl,-rpath,{lib}",
+    ]
+
+
+@cache
+def runner() -> Path:
+    """The built runner: from the cache, else built now.
+
+    Raises:
+        MeasureError: there is no compiler, or it refuses; the last line names what it said and where all of it is.
+    """
+    return compiled(Path(__file__).parent, SOURCES, "runner")
+
+
+def compiled(sources: Path, names: tuple[str, ...], program: str) -> Path:
+    """The program built from ``names`` (the first is compiled) in the folder ``sources``, cached by all that decides it.
+
+    Raises:
+        MeasureError: as for ``runner``.
+    """
+    compiler = find_compiler()
+    if compiler is None:
+        wanted = os.environ.get("CXX")
+        raise MeasureError(f"no C++ compiler {wanted!r} (from $CXX)" if wanted else "no C++ compiler; install g++ or clang++")
+    folder = executorch_folder()
+    command = [compiler, str(sources / names[0]), *flags(folder)]
+    known = hashlib.sha256("\0".join([_told(compiler), version("executorch"), *command]).encode())
+    for name in names:
+        known.update((sources / name).read_bytes())
+    place = cache_folder() / f"{program}-{known.hexdigest()[:16]}"
+    if place.is_file():
+        return place
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(place.with_suffix(".lock")):
+            if not place.is_file():
+                _build(command, place)
+    except OSError as error:
+        raise MeasureError(f"cannot build the native {program} in {place.parent}: {error.strerror or error}") from None
+    return place
+
+
+def cache_folder() -> Path:
+    """Where built runners are kept: beside the store."""
+    store = os.environ.get("KDBENCH_STORE")
+    return Path(store) / "runner" if store else user_cache_path("kdbench") / "runner"
+
+
+def _build(command: list[str], place: Path) -> None:
+    log = place.with_suffix(".log")
+    with tempfile.TemporaryDirectory(dir=place.parent) as scratch:
+        made = Path(scratch) / place.name
+        done = subprocess.run(
+            [*command, "-o", str(made)], capture_output=True, text=True, check=False, timeout=_BUILD_SECONDS,
+        )
+        if done.returncode:
+            log.write_text(done.stdout + done.stderr, encoding="utf-8")
+            said = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr.strip()[-200:])
+            raise MeasureError(f"the C++ compiler {command[0]} cannot build {place.name}: {said}; all of it is in {log}")
+        made.rename(place)
+
+
+def _told(compiler: str) -> str:
+    """What the compiler says of its version."""
+    told = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=False)
+    return told.stdout

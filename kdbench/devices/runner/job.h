@@ -1,0 +1,203 @@
+// A job as the runner reads it: job.txt, version 1, one statement a line, fields parted by tabs.
+//
+//   kdbench-job 1
+//   threads N
+//   cpu N                                       -1: not pinned
+//   program METHOD PATH                         program 0, 1, ... in this order
+//   input ITEMS ARRAYS                          input 0, 1, ...; followed by ARRAYS lines:
+//   array DTYPE ITEM_BYTES PATH DIM...          one item's shape; the file holds ITEMS * ITEM_BYTES bytes
+//   load PROGRAM
+//   interleave WARMUP_RUNS WARMUP_NS MIN_RUNS MIN_NS MAX_NS BLOCK_NS SEED COUNT    followed by COUNT lines:
+//   time PROGRAM INPUT
+//   predict PROGRAM INPUT
+//   memory INDEX
+//   end LINES                                   the number of lines above it: a cut-off job is refused
+#pragma once
+
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <map>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace kdbench {
+
+// Exit codes, which kdbench/devices/wire.py turns into a status.
+enum Exit : int { kOk = 0, kBadJob = 10, kBadInput = 11, kBadProgram = 12, kNoMemory = 13, kNotRun = 14, kNotWritten = 15 };
+
+struct Failure : std::runtime_error {
+  Exit code;
+  Failure(Exit c, const std::string& what) : std::runtime_error(what), code(c) {}
+};
+
+struct ProgramSpec {
+  std::string method, path;
+};
+struct Array {
+  std::string dtype;
+  size_t item_bytes = 0;
+  std::vector<int32_t> shape;
+  std::vector<char> bytes;
+};
+struct Input {
+  size_t items = 0;
+  std::vector<Array> arrays;
+};
+struct Timed {
+  size_t program, input;
+};
+struct Step {
+  enum Kind { kLoad, kInterleave, kPredict, kMemory } kind = kLoad;
+  size_t program = 0, input = 0;
+  uint64_t warmup_runs = 0, warmup_ns = 0, min_runs = 0, min_ns = 0, max_ns = 0, block_ns = 0, seed = 0;
+  std::vector<Timed> timed;
+};
+struct Job {
+  uint32_t threads = 1;
+  int cpu = -1;
+  std::vector<ProgramSpec> programs;
+  std::vector<Input> inputs;
+  std::vector<Step> steps;
+};
+
+class Lines {
+ public:
+  explicit Lines(const std::string& path) : file_(path) {
+    if (!file_) throw Failure(kBadJob, "cannot read " + path);
+  }
+  // The fields of the next line; the first one is `expected` unless that is empty.
+  std::vector<std::string> next(const std::string& expected = "", size_t least = 1) {
+    std::string line;
+    if (!std::getline(file_, line)) throw Failure(kBadJob, "the job ends after line " + std::to_string(count_));
+    ++count_;
+    std::vector<std::string> fields;
+    for (size_t at = 0;;) {
+      const size_t tab = line.find('\t', at);
+      fields.push_back(line.substr(at, tab - at));
+      if (tab == std::string::npos) break;
+      at = tab + 1;
+    }
+    if (!expected.empty() && fields[0] != expected) fail("expected '" + expected + "', found '" + fields[0] + "'");
+    if (fields.size() < least) fail("'" + fields[0] + "' has too few fields");
+    return fields;
+  }
+  [[noreturn]] void fail(const std::string& why) const {
+    throw Failure(kBadJob, "line " + std::to_string(count_) + " of the job: " + why);
+  }
+  uint64_t number(const std::string& text) const {
+    char* rest = nullptr;
+    const uint64_t value = std::strtoull(text.c_str(), &rest, 10);
+    if (text.empty() || *rest || text[0] == '-') fail("expected a whole number, found '" + text + "'");
+    return value;
+  }
+  size_t index(const std::string& text, size_t size, const char* what) const {
+    const uint64_t value = number(text);
+    if (value >= size) fail(std::string("there is no ") + what + " " + text);
+    return value;
+  }
+  size_t count() const { return count_; }
+
+ private:
+  std::ifstream file_;
+  size_t count_ = 0;
+};
+
+inline std::vector<char> read_exactly(const std::string& path, size_t bytes) {
+  std::ifstream file(path, std::ios::binary | std::ios::ate);
+  if (!file) throw Failure(kBadInput, "cannot read " + path);
+  const auto found = static_cast<size_t>(file.tellg());
+  if (found != bytes)
+    throw Failure(kBadInput, path + " has " + std::to_string(found) + " bytes, expected " + std::to_string(bytes));
+  std::vector<char> content(bytes);
+  file.seekg(0);
+  file.read(content.data(), static_cast<std::streamsize>(bytes));
+  if (!file) throw Failure(kBadInput, "cannot read all of " + path);
+  return content;
+}
+
+inline Input read_input(Lines& lines, const std::vector<std::string>& fields) {
+  Input input;
+  input.items = lines.number(fields[1]);
+  const uint64_t arrays = lines.number(fields[2]);
+  if (input.items == 0) lines.fail("an input needs at least one item");
+  for (uint64_t i = 0; i < arrays; ++i) {
+    const auto line = lines.next("array", 4);
+    Array array;
+    array.dtype = line[1];
+    array.item_bytes = lines.number(line[2]);
+    for (size_t d = 4; d < line.size(); ++d) array.shape.push_back(static_cast<int32_t>(lines.number(line[d])));
+    array.bytes = read_exactly(line[3], array.item_bytes * input.items);
+    input.arrays.push_back(std::move(array));
+  }
+  return input;
+}
+
+inline Step read_interleave(Lines& lines, const Job& job, const std::vector<std::string>& f) {
+  Step step;
+  step.kind = Step::kInterleave;
+  uint64_t* const numbers[] = {&step.warmup_runs, &step.warmup_ns, &step.min_runs, &step.min_ns,
+                               &step.max_ns,      &step.block_ns,  &step.seed};
+  for (size_t i = 0; i < 7; ++i) *numbers[i] = lines.number(f[i + 1]);
+  const uint64_t count = lines.number(f[8]);
+  for (uint64_t i = 0; i < count; ++i) {
+    const auto line = lines.next("time", 3);
+    step.timed.push_back({lines.index(line[1], job.programs.size(), "program"),
+                          lines.index(line[2], job.inputs.size(), "input")});
+  }
+  return step;
+}
+
+inline Job read_job(const std::string& path) {
+  Lines lines(path);
+  Job job;
+  const auto head = lines.next("", 2);
+  if (head[0] != "kdbench-job") lines.fail("this is not a job of kdbench");
+  if (head[1] != "1") lines.fail("job version " + head[1] + ", this runner reads version 1");
+  for (;;) {
+    const auto f = lines.next();
+    const auto need = [&](size_t fields) {
+      if (f.size() != fields) lines.fail("'" + f[0] + "' has " + std::to_string(f.size()) + " fields, expected " + std::to_string(fields));
+    };
+    if (f[0] == "end") {
+      need(2);
+      if (lines.number(f[1]) != lines.count() - 1) lines.fail("the job says it has " + f[1] + " lines");
+      return job;
+    } else if (f[0] == "threads") {
+      need(2), job.threads = static_cast<uint32_t>(lines.number(f[1]));
+    } else if (f[0] == "cpu") {
+      need(2), job.cpu = f[1] == "-1" ? -1 : static_cast<int>(lines.number(f[1]));
+    } else if (f[0] == "program") {
+      need(3), job.programs.push_back({f[1], f[2]});
+    } else if (f[0] == "input") {
+      need(3), job.inputs.push_back(read_input(lines, f));
+    } else if (f[0] == "load") {
+      need(2);
+      Step step;
+      step.kind = Step::kLoad;
+      step.program = lines.index(f[1], job.programs.size(), "program");
+      job.steps.push_back(step);
+    } else if (f[0] == "predict") {
+      need(3);
+      Step step;
+      step.kind = Step::kPredict;
+      step.program = lines.index(f[1], job.programs.size(), "program");
+      step.input = lines.index(f[2], job.inputs.size(), "input");
+      job.steps.push_back(step);
+    } else if (f[0] == "memory") {
+      need(2);
+      Step step;
+      step.kind = Step::kMemory;
+      step.program = lines.number(f[1]);
+      job.steps.push_back(step);
+    } else if (f[0] == "interleave") {
+      need(9), job.steps.push_back(read_interleave(lines, job, f));
+    } else {
+      lines.fail("unknown statement '" + f[0] + "'");
+    }
+  }
+}
+
+}  // namespace kdbench

@@ -1,0 +1,159 @@
+"""Jobs and results on disk: what a runner reads from its folder, and what it leaves there."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kdbench.devices.job import Interleave, Load, Memory, Predict, Result
+from kdbench.errors import StageError, UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from kdbench.devices.job import Input, Job
+
+JOB_VERSION = 1
+JOB_FILE = "job.txt"
+RESULT_FILE = "result.json"
+
+STATUS = {
+    10: "failed",  # the job is not one
+    11: "failed",  # inputs do not fit the method
+    12: "failed",  # the program cannot be loaded
+    13: "out-of-memory",
+    14: "failed",  # execute() refused
+    15: "failed",  # results cannot be written
+}
+"""A runner's own exit codes, each with the status of the cases it stops."""
+
+_STORED_AS = {"bfloat16": "uint16"}
+"""Types that numpy lacks, and the type of equal size that holds their bits."""
+
+
+def write_job(job: Job, folder: Path, cpu: int = -1) -> None:
+    """Write ``job.txt`` and the inputs' raw arrays (little endian, C order) into ``folder``; -1 pins to no core.
+
+    Raises:
+        UsageError: a name or path with a tab or a line break, an unknown program or input, arrays of unequal length.
+    """
+    programs = {program.name: i for i, program in enumerate(job.programs)}
+    inputs = {entry.name: i for i, entry in enumerate(job.inputs)}
+    lines: list[tuple[object, ...]] = [
+        ("kdbench-job", JOB_VERSION),
+        ("threads", job.threads),
+        ("cpu", cpu),
+        *(("program", program.method, program.path.resolve()) for program in job.programs),
+    ]
+    for i, entry in enumerate(job.inputs):
+        lines += _input_lines(entry, i, folder)
+    memories = 0
+    for step in job.steps:
+        match step:
+            case Load(program):
+                lines.append(("load", _at(programs, program, "program")))
+            case Predict(program, name):
+                lines.append(("predict", _at(programs, program, "program"), _at(inputs, name, "input")))
+            case Memory():
+                lines.append(("memory", memories))
+                memories += 1
+            case Interleave():
+                timing = (step.warmup_runs, step.warmup_ns, step.min_runs, step.min_ns, step.max_ns, step.block_ns, step.seed)
+                lines.append(("interleave", *timing, len(step.programs)))
+                lines += [
+                    ("time", _at(programs, name, "program"), _at(inputs, step.inputs[name], "input")) for name in step.programs
+                ]
+    lines.append(("end", len(lines)))
+    text = "".join("\t".join(_field(field) for field in line) + "\n" for line in lines)
+    (folder / JOB_FILE).write_text(text, encoding="utf-8")
+
+
+def read_result(job: Job, folder: Path, runner: str) -> Result:
+    """What the runner left in ``folder``.
+
+    Raises:
+        StageError: the results are missing, cut off or of another version.
+    """
+    try:
+        told = json.loads((folder / RESULT_FILE).read_text(encoding="utf-8"))
+        if told["version"] != JOB_VERSION:
+            raise StageError(f"the runner wrote results of version {told['version']}, expected {JOB_VERSION}")
+        parts = dict(zip((program.name for program in job.programs), told["programs"], strict=True))
+        used = {name: part for name, part in parts.items() if part["loaded"]}
+        items = _items(job)
+        memories = [step.name for step in job.steps if isinstance(step, Memory)]
+        return Result(
+            runner=runner,
+            threads=told["threads"],
+            load_program_ns={name: part["load_program_ns"] for name, part in used.items()},
+            load_method_ns={name: part["load_method_ns"] for name, part in used.items()},
+            first_ns={name: part["first_ns"] for name, part in used.items() if part["first_ns"] >= 0},
+            samples={name: _samples(folder, part) for name, part in used.items() if part["runs"]},
+            outputs={
+                name: tuple(_output(folder, output, items[name]) for output in part["outputs"])
+                for name, part in used.items()
+                if part["outputs"]
+            },
+            peak_rss_bytes={name: told["memory"][str(i)] for i, name in enumerate(memories)},
+            pinned=None if told["pinned"] < 0 else told["pinned"],
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StageError(f"the runner's results cannot be read: {type(error).__name__}: {error}") from None
+
+
+def stored_dtype(name: str) -> np.dtype[Any]:
+    """The little-endian numpy type that holds values of the type called ``name``."""
+    return np.dtype(_STORED_AS.get(name, name)).newbyteorder("<")
+
+
+def _input_lines(entry: Input, place: int, folder: Path) -> list[tuple[object, ...]]:
+    items = {len(array) for array in entry.arrays}
+    if len(items) != 1:
+        raise UsageError(f"input {entry.name!r}: arrays of {sorted(items)} items, expected one number of items for all")
+    lines: list[tuple[object, ...]] = [("input", items.pop(), len(entry.arrays))]
+    for i, array in enumerate(entry.arrays):
+        path = folder / f"input-{place}-{i}.bin"
+        path.write_bytes(np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
+        item_bytes = array.nbytes // len(array)
+        lines.append(("array", array.dtype.name, item_bytes, path.resolve(), *array.shape[1:]))
+    return lines
+
+
+def _items(job: Job) -> dict[str, int]:
+    """How many items each program predicts."""
+    lengths = {entry.name: len(entry.arrays[0]) for entry in job.inputs}
+    return {step.program: lengths[step.input] for step in job.steps if isinstance(step, Predict)}
+
+
+def _samples(folder: Path, part: dict[str, Any]) -> NDArray[np.int64]:
+    samples = np.fromfile(folder / part["samples"], dtype="<i8")
+    if len(samples) != part["runs"]:
+        raise StageError(f"the runner's {part['samples']} has {len(samples)} samples, expected {part['runs']}")
+    return samples.astype(np.int64)
+
+
+def _output(folder: Path, output: dict[str, Any], items: int) -> NDArray[np.generic]:
+    """One output of a program: [items, *the shape of one execute()]."""
+    values = np.fromfile(folder / output["file"], dtype=stored_dtype(output["dtype"]))
+    shape = output["shape"]
+    expected = items * int(np.prod(shape))
+    if values.size != expected:
+        raise StageError(f"the runner's {output['file']} has {values.size} values, expected {expected}")
+    return values.reshape(items, *shape)
+
+
+def _at(places: dict[str, int], name: str, what: str) -> int:
+    if name not in places:
+        raise UsageError(f"the job has no {what} {name!r}")
+    return places[name]
+
+
+def _field(field: object) -> str:
+    text = str(field)
+    if any(mark in text for mark in "\t\r\n"):
+        raise UsageError(f"{text!r} has a tab or a line break, which a job cannot hold; rename it")
+    return text

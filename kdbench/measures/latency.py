@@ -1,0 +1,39 @@
+"""Latency: how long a program takes to load, for its first inference and in steady state."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from kdbench.measures.measure import Evidence, Figure
+
+
+class Latency:
+    """Time: of execute() in steady state, of loading, packing and the first inference."""
+
+    metrics: ClassVar[tuple[str, ...]] = (
+        "latency_ms",
+        "latency_p90_ms",
+        "latency_p99_ms",
+        "latency_ref",
+        "load_program_ms",
+        "load_method_ms",
+        "first_ms",
+    )
+    needs: ClassVar[tuple[str, ...]] = ("speed",)
+
+    def of(self, evidence: Evidence) -> dict[str, Figure]:
+        """The figures of the program's structure."""
+        return of_speed(evidence, self.metrics)
+
+
+def of_speed(evidence: Evidence, metrics: tuple[str, ...]) -> dict[str, Figure]:
+    """The metrics of the evidence's speed; where one is missing, why."""
+    speed = evidence.speed
+    assert speed is not None
+    absent = {"latency_p99_ms": f"needs 1,000 samples, there are {speed.samples}", "latency_ref": "no reference was timed"}
+    figures: dict[str, Figure] = {}
+    for metric in metrics:
+        value = speed.metrics.get(metric)
+        figures[metric] = (speed.reason or absent[metric]) if value is None else value
+    return figures

@@ -1,0 +1,41 @@
+"""Training: what learning cost, on the machine where the network was trained."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from kdbench.measures.measure import Evidence, Figure
+
+NO_KD = "no kd of the same pair and seed to relate it to"
+NO_TEACHER = "a teacher's own training is not a student's: nothing to relate it to"
+NO_PEAK = "this system does not tell the peak of one training from that of its process"
+
+
+class Training:
+    """Seconds, rate and memory of the training that gave this network, and its time relative to plain ``kd``.
+
+    Figures of a training found in the store are those of the day it ran: they rest on one run, not on repeats, and on
+    whatever else the machine did. ``train_s`` is the student's training alone, its teacher's forwards included.
+    """
+
+    metrics: ClassVar[tuple[str, ...]] = ("train_s", "train_samples_per_s", "train_peak_bytes", "train_cost")
+    needs: ClassVar[tuple[str, ...]] = ("network",)
+
+    def of(self, evidence: Evidence) -> dict[str, Figure]:
+        """The four figures, as ``network.json`` has them, or the reason."""
+        network = evidence.network
+        return {
+            "train_s": float(network["seconds"]),
+            "train_samples_per_s": float(network["samples_per_s"]),
+            "train_peak_bytes": float(network["peak_bytes"]) if network["peak_exact"] else NO_PEAK,
+            "train_cost": _cost(evidence),
+        }
+
+
+def _cost(evidence: Evidence) -> Figure:
+    if evidence.teacher is None:
+        return NO_TEACHER
+    if not evidence.kd_seconds:
+        return NO_KD
+    return float(evidence.network["seconds"]) / evidence.kd_seconds

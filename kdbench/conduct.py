@@ -1,0 +1,104 @@
+"""Conducting: stages run in the order of their needs, side by side, each found in the store before it is made."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from kdbench.stage import MODULES, Stage
+from kdbench.store import Artefact, Store
+from kdbench.worker import Done, Failed, Order, Told
+from kdbench.workers import Workers
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What happens in a session, for whoever shows progress.
+
+    ``stage`` is the kind of stage; ``done`` and ``total`` count stages, ``share`` is the progress of this one in [0, 1].
+    """
+
+    kind: Literal["found", "started", "told", "made", "failed", "measuring"]
+    title: str
+    stage: str
+    done: int
+    total: int
+    share: float = 0.0
+    text: str = ""
+
+
+Listener = Callable[[Event], None]
+Outcome = Artefact | Failed
+
+
+def conduct(stages: Iterable[Stage], store: Store, jobs: int, listen: Listener) -> dict[str, Outcome]:
+    """The outcome of every stage, and of those they need, by stage id.
+
+    What a failed stage fed fails with its status and reason; nothing else stops.
+
+    Raises:
+        KdbenchError: no further stage could succeed (the store cannot be written, bad input).
+    """
+    waiting = _with_needs(stages)
+    total = len(waiting)
+    ready: deque[tuple[Stage, Order]] = deque()
+    running: dict[str, Stage] = {}
+    outcomes: dict[str, Outcome] = {}
+
+    def settle(stage: Stage, outcome: Outcome, kind: Literal["found", "made"]) -> None:
+        outcomes[stage.id] = outcome
+        if isinstance(outcome, Failed):
+            listen(Event("failed", stage.title, stage.kind, len(outcomes), total, 1.0, outcome.reason))
+        else:
+            listen(Event(kind, stage.title, stage.kind, len(outcomes), total, 1.0))
+
+    with Workers(store, jobs) as workers:
+        while waiting or ready or running:
+            for stage in [stage for stage in waiting.values() if stage_is_ready(stage, outcomes)]:
+                del waiting[stage.id]
+                inputs = {name: outcomes[need.id] for name, need in stage.needs.items()}
+                broken = next((outcome for outcome in inputs.values() if isinstance(outcome, Failed)), None)
+                if broken is not None:
+                    settle(stage, Failed(stage.id, broken.status, broken.reason), "made")
+                    continue
+                artefacts = {name: outcome for name, outcome in inputs.items() if isinstance(outcome, Artefact)}
+                key = stage.key(artefacts)
+                found = store.get(stage.kind, key)
+                if found is not None:
+                    settle(stage, found, "found")
+                else:
+                    ready.append((stage, Order(stage.id, stage.kind, MODULES[stage.kind], key, stage.spec, artefacts)))
+            while ready and workers.free:
+                stage, order = ready.popleft()
+                workers.start(order)
+                running[stage.id] = stage
+                listen(Event("started", stage.title, stage.kind, len(outcomes), total))
+            for report in workers.reports() if running else ():
+                stage = running[report.id]
+                if isinstance(report, Told):
+                    listen(Event("told", stage.title, stage.kind, len(outcomes), total, report.done, report.text))
+                    continue
+                del running[report.id]
+                settle(stage, report.artefact if isinstance(report, Done) else report, "made")
+    return outcomes
+
+
+def stage_is_ready(stage: Stage, outcomes: Mapping[str, Outcome]) -> bool:
+    """Whether everything that ``stage`` needs has an outcome."""
+    return all(need.id in outcomes for need in stage.needs.values())
+
+
+def _with_needs(stages: Iterable[Stage]) -> dict[str, Stage]:
+    """The stages and all they need, each once, needs first."""
+    ordered: dict[str, Stage] = {}
+
+    def visit(stage: Stage) -> None:
+        for need in stage.needs.values():
+            visit(need)
+        ordered.setdefault(stage.id, stage)
+
+    for stage in stages:
+        visit(stage)
+    return ordered

@@ -1,0 +1,186 @@
+"""Plans: a suite's cases, and the stages that each case needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from kdbench.catalog import find, suggestion
+from kdbench.errors import UsageError
+from kdbench.spec import TEACHER, MethodSpec, Pair, Suite
+from kdbench.stage import Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TEACHER_SEED = 0
+"""One teacher a pair, as in the literature: its own seed, whatever the students' are."""
+
+_TEACHER_METHOD = MethodSpec(label=TEACHER, use="scratch")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row: pair x method x seed x target x device. The teacher's own rows have the method ``teacher``."""
+
+    pair: Pair
+    method: MethodSpec
+    seed: int
+    target: str
+    device: str
+
+    @property
+    def id(self) -> str:
+        """The case as tables, records and pytest name it."""
+        return f"{self.pair.id}/{self.method.label}/{self.target}/s{self.seed}/{self.device}"
+
+    @property
+    def is_teacher(self) -> bool:
+        """Whether this is a row of the teacher itself."""
+        return self.method.label == TEACHER
+
+    @property
+    def axes(self) -> dict[str, str]:
+        """What selections and pytest marks choose by."""
+        return {
+            "pair": self.pair.id,
+            "method": self.method.label,
+            "target": self.target,
+            "seed": str(self.seed),
+            "device": self.device,
+        }
+
+
+AXES = ("pair", "method", "target", "seed", "device")
+
+
+def cases_of(suite: Suite) -> tuple[Case, ...]:
+    """Every case of a suite: per pair the teacher first, then the methods in the suite's order."""
+    return tuple(
+        Case(pair, method, seed, target, device)
+        for pair in suite.pairs
+        for method, seeds in (
+            (_TEACHER_METHOD, (TEACHER_SEED,)),
+            *((method, suite.seeds) for method in suite.methods),
+        )
+        for seed in seeds
+        for target in suite.targets
+        for device in suite.devices
+    )
+
+
+def select(cases: Sequence[Case], only: str) -> tuple[Case, ...]:
+    """The cases that ``only`` names: ``method=kd,target=xnnpack-int8``; an axis named twice admits either value.
+
+    Raises:
+        UsageError: not of the form AXIS=VALUE, an unknown axis, or a value that no case has.
+    """
+    wanted: dict[str, set[str]] = {}
+    for term in only.split(","):
+        axis, equals, value = (part.strip() for part in term.partition("="))
+        if not equals or not value:
+            raise UsageError(f"--only {term.strip()!r}: expected AXIS=VALUE such as method=kd")
+        if axis not in AXES:
+            raise UsageError(f"--only {term.strip()!r}: unknown axis {axis!r}; {suggestion(axis, list(AXES))}")
+        known = list(dict.fromkeys(case.axes[axis] for case in cases))
+        if value not in known:
+            raise UsageError(f"--only {term.strip()!r}: this suite has no {axis} {value!r}; {suggestion(value, known)}")
+        wanted.setdefault(axis, set()).add(value)
+    chosen = tuple(case for case in cases if all(case.axes[axis] in values for axis, values in wanted.items()))
+    if not chosen:
+        raise UsageError(f"--only {only!r} leaves no case of this suite")
+    return chosen
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What keys need to know of the world: the data's hashes, the processor that trains, the devices' runtimes."""
+
+    data: Mapping[str, str]
+    processor: str
+    runtimes: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class CaseStages:
+    """The stages behind one case. ``teacher`` is the teacher's eager outputs, None in the teacher's own rows."""
+
+    network: Stage
+    eager: Stage
+    program: Stage
+    outputs: Stage
+    teacher: Stage | None
+
+    def __iter__(self) -> Iterator[Stage]:
+        stages = (self.network, self.eager, self.program, self.outputs, self.teacher)
+        return iter([stage for stage in stages if stage is not None])
+
+
+def stages_of(case: Case, suite: Suite, ground: Ground) -> CaseStages:
+    """The stages of a case; equal stages of different cases have equal ids and run once."""
+    data = {"name": case.pair.data, "sha256": ground.data[case.pair.data]}
+    common = {"task": suite.task, "data": data}
+    teacher = _teacher_network(case.pair, suite, common, ground)
+    network = teacher if case.is_teacher else _student_network(case, suite, common, ground, teacher)
+    needs = {"network": network}
+    who = f"{case.method.label} s{case.seed}" if not case.is_teacher else "teacher"
+    program = Stage(
+        "program",
+        f"lower {who} to {case.target}",
+        {**common, "target": case.target, "lowering": suite.lowering.model_dump(mode="json")},
+        needs,
+    )
+    return CaseStages(
+        network=network,
+        eager=Stage("eager", f"judge {who}", common, needs),
+        program=program,
+        outputs=Stage(
+            "outputs",
+            f"run {who} {case.target} on {case.device}",
+            {**common, "device": case.device, "runtime": ground.runtimes[case.device]},
+            {"program": program},
+        ),
+        teacher=None if case.is_teacher else Stage("eager", "judge teacher", common, {"network": teacher}),
+    )
+
+
+def _architecture(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    return {"name": name, "options": dict(options)}
+
+
+def _teacher_network(pair: Pair, suite: Suite, common: Mapping[str, Any], ground: Ground) -> Stage:
+    return Stage(
+        "network",
+        f"train teacher {pair.teacher}",
+        {
+            **common,
+            "role": "teacher",
+            "architecture": _architecture(pair.teacher, pair.teacher_options),
+            "teacher": None,
+            "recipe": suite.recipes["teacher"].model_dump(mode="json"),
+            "method": {"use": "scratch", "options": {}, "digest": ""},
+            "seed": TEACHER_SEED,
+            "processor": ground.processor,
+        },
+    )
+
+
+def _student_network(case: Case, suite: Suite, common: Mapping[str, Any], ground: Ground, teacher: Stage) -> Stage:
+    entry = find("methods", case.method.use)
+    taught = bool(entry.load().needs_teacher)
+    return Stage(
+        "network",
+        f"train {case.method.label} s{case.seed}",
+        {
+            **common,
+            "role": "student",
+            "architecture": _architecture(case.pair.student, case.pair.student_options),
+            "teacher": _architecture(case.pair.teacher, case.pair.teacher_options) if taught else None,
+            "recipe": suite.recipes["student"].model_dump(mode="json"),
+            "method": {"use": case.method.use, "options": case.method.options, "digest": entry.digest()},
+            "seed": case.seed,
+            "processor": ground.processor,
+        },
+        {"teacher": teacher} if taught else {},
+    )

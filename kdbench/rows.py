@@ -1,0 +1,183 @@
+"""Rows: what a session found, as the records of a run."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from kdbench.catalog import entries, find, load
+from kdbench.machine import commit, libraries, machine
+from kdbench.measures.measure import Evidence, Figure
+from kdbench.npz import Items
+from kdbench.plan import Case, cases_of
+from kdbench.records import Curve, Network, Provenance, Record, Run
+from kdbench.store import Artefact, content_key
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from kdbench.measures.measure import Measure
+    from kdbench.records import Status
+    from kdbench.session import Finished
+    from kdbench.spec import Suite
+    from kdbench.tasks.task import Task
+
+CHECKPOINT = "weights.safetensors"
+PROGRAM = "program.pte"
+
+
+def run_of(finished: Finished, declared: Suite, command: Sequence[str], started: datetime) -> tuple[Run, dict[str, Items]]:
+    """The run of a session and the per-item results of its cases.
+
+    ``declared`` is the suite as its file says it: a run that lacks one of its cases is partial.
+    """
+    task: Task = load("tasks", finished.suite.task)()
+    evidence = {case.id: _evidence(finished, case, task) for case in finished.cases}
+    records = tuple(_record(finished, case, evidence[case.id]) for case in finished.cases)
+    items = {case: items for case, known in evidence.items() if (items := _items(task, known)) is not None}
+    now = datetime.now(UTC)
+    table = finished.suite.model_dump(mode="json")
+    head, dirty = commit()
+    run = Run(
+        id=f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}",
+        suite=table,
+        suite_sha256=content_key(table),
+        partial=not {case.id for case in cases_of(declared)} <= {case.id for case in finished.cases},
+        records=records,
+        networks=tuple(_networks(finished).values()),
+        speeds=tuple(timing.speed for timing in finished.speeds.values()),
+        provenance=Provenance(
+            kdbench=libraries()["kdbench"],
+            commit=head,
+            dirty=dirty,
+            libraries=libraries(),
+            machine=machine(finished.processor),
+            started=started.isoformat(timespec="seconds"),
+            finished=now.isoformat(timespec="seconds"),
+            command=tuple(command),
+        ),
+    )
+    return run, items
+
+
+def _evidence(finished: Finished, case: Case, task: Task) -> Evidence:
+    """What is known of a case: parts are missing where a stage failed."""
+    stages = finished.stages[case.id]
+    network, program = finished.artefact(stages.network), finished.artefact(stages.program)
+    eager, outputs = finished.artefact(stages.eager), finished.artefact(stages.outputs)
+    teacher = finished.artefact(stages.teacher) if stages.teacher else None
+    facts = program.json("program.json") if program else {}
+    timing = finished.speeds.get((facts.get("structure", ""), case.device))
+    return Evidence(
+        task=task,
+        network=network.json("network.json") if network else {},
+        program=facts,
+        targets=_array(eager, "targets.npy"),
+        eager=_array(eager, "outputs.npy"),
+        outputs=_array(outputs, "outputs.npy"),
+        teacher=_array(teacher, "outputs.npy"),
+        speed=timing.speed if timing else None,
+        kd_seconds=_kd_seconds(finished, case),
+    )
+
+
+def _array(artefact: Artefact | None, name: str) -> NDArray[Any] | None:
+    return np.load(artefact.path(name), allow_pickle=False) if artefact else None
+
+
+def _kd_seconds(finished: Finished, case: Case) -> float | None:
+    """How long plain ``kd`` of the same pair and seed took to train, where the session has it."""
+    for other in finished.cases:
+        alike = (other.pair, other.seed) == (case.pair, case.seed)
+        if alike and other.method.label == "kd" and not case.is_teacher:
+            artefact = finished.artefact(finished.stages[other.id].network)
+            return float(artefact.json("network.json")["seconds"]) if artefact else None
+    return None
+
+
+def _record(finished: Finished, case: Case, known: Evidence) -> Record:
+    stages = finished.stages[case.id]
+    status, reason = _status(finished, case, known)
+    figures: dict[str, Figure] = {}
+    for entry in entries("measures").values():
+        measure: Measure = entry.load()()
+        missing = known.missing(measure.needs)
+        figures |= dict.fromkeys(measure.metrics, reason or missing) if missing else measure.of(known)
+    network, program = finished.artefact(stages.network), finished.artefact(stages.program)
+    return Record(
+        case=case.id,
+        pair=case.pair.id,
+        teacher=case.pair.teacher,
+        student=case.pair.student,
+        method=case.method.label,
+        options=dict(case.method.options),
+        seed=case.seed,
+        target=case.target,
+        device=case.device,
+        status=status,
+        reason=reason,
+        checkpoint_sha256=network.files[CHECKPOINT] if network else "",
+        program_sha256=program.files[PROGRAM] if program else "",
+        structure=known.program.get("structure", ""),
+        metrics={metric: None if isinstance(figure, str) else figure for metric, figure in figures.items()},
+        reasons={metric: figure for metric, figure in figures.items() if isinstance(figure, str)},
+        details=_details(case, known),
+        flags=known.speed.flags if known.speed else (),
+    )
+
+
+def _status(finished: Finished, case: Case, known: Evidence) -> tuple[Status, str]:
+    failed = finished.failure(case)
+    if failed is not None:
+        return cast("Status", failed.status), failed.reason
+    if known.speed is not None and known.speed.status != "ok":
+        return known.speed.status, known.speed.reason
+    return "ok", ""
+
+
+def _details(case: Case, known: Evidence) -> dict[str, Any]:
+    """What the metrics rest on besides the suite: the test set's size, the proof of the program, a plug-in's hash."""
+    details: dict[str, Any] = {}
+    if known.targets is not None:
+        details["test_items"] = len(known.targets)
+    if "parity" in known.program:
+        details["parity"] = known.program["parity"]
+    if digest := find("methods", case.method.use).digest():
+        details["method_sha256"] = digest
+    return details
+
+
+def _items(task: Task, known: Evidence) -> Items | None:
+    if known.outputs is None or known.targets is None:
+        return None
+    predictions = task.predictions(known.outputs)
+    return Items(predictions, task.correct(predictions, known.targets))
+
+
+def _networks(finished: Finished) -> dict[str, Network]:
+    """Every trained network once, by checkpoint."""
+    networks: dict[str, Network] = {}
+    for case in finished.cases:
+        stage = finished.stages[case.id].network
+        artefact = finished.artefact(stage)
+        if artefact is None or artefact.files[CHECKPOINT] in networks:
+            continue
+        facts = artefact.json("network.json")
+        taught = finished.artefact(stage.needs["teacher"]) if stage.needs else None
+        networks[artefact.files[CHECKPOINT]] = Network(
+            checkpoint_sha256=artefact.files[CHECKPOINT],
+            architecture=stage.spec["architecture"]["name"],
+            recipe_sha256=content_key(stage.spec["recipe"]),
+            teacher_sha256=taught.files[CHECKPOINT] if taught else "",
+            curves=tuple(Curve(name=curve["name"], values=tuple(curve["values"])) for curve in facts["curves"]),
+            steps=facts["steps"],
+            seconds=facts["seconds"],
+            device=facts["device"],
+            threads=facts["threads"],
+            precision=facts["precision"],
+        )
+    return networks

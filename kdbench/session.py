@@ -1,0 +1,150 @@
+"""A session: cases trained, lowered, judged and measured. The one engine of command line, pytest and Python."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kdbench.catalog import load
+from kdbench.conduct import Event, Listener, Outcome, conduct
+from kdbench.measures.speed import SpeedProgram, Timing, measure_speeds
+from kdbench.methods.build import method_from
+from kdbench.plan import Case, CaseStages, Ground, stages_of
+from kdbench.stage import Stage
+from kdbench.store import Artefact, Store, file_sha256
+from kdbench.worker import Failed
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from kdbench.data.dataset import Dataset
+    from kdbench.devices.device import Device
+    from kdbench.spec import Suite
+
+REFERENCE = Stage("reference", "lower the reference program", {})
+"""The fixed program that every session interleaves with its own: the ruler of ``latency_ref``."""
+
+_TIMING_ITEMS = 32
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a session did: each case's stages and every stage's outcome, the speeds by (structure, device).
+
+    ``made`` counts the stages that ran, by kind; all others were found in the store. ``processor`` is what trains.
+    """
+
+    suite: Suite
+    cases: tuple[Case, ...]
+    stages: Mapping[str, CaseStages]
+    outcomes: Mapping[str, Outcome]
+    speeds: Mapping[tuple[str, str], Timing]
+    made: Mapping[str, int]
+    processor: str
+
+    def artefact(self, stage: Stage) -> Artefact | None:
+        """What a stage left, or None where it failed."""
+        outcome = self.outcomes[stage.id]
+        return outcome if isinstance(outcome, Artefact) else None
+
+    def samples(self) -> dict[str, NDArray[np.int32]]:
+        """The kept latency samples in ns, by ``STRUCTURE/DEVICE/PROCESS``."""
+        return {
+            f"{structure}/{device}/{process}": samples
+            for (structure, device), timing in self.speeds.items()
+            for process, samples in enumerate(timing.samples)
+        }
+
+    def failure(self, case: Case) -> Failed | None:
+        """The first thing of a case that failed, on its way from training to predictions."""
+        outcomes = (self.outcomes[stage.id] for stage in self.stages[case.id])
+        return next((outcome for outcome in outcomes if isinstance(outcome, Failed)), None)
+
+
+def execute(suite: Suite, cases: Sequence[Case], store: Store, jobs: int | None, listen: Listener) -> Finished:
+    """Run every stage that the store lacks, side by side; then, with the machine to itself, measure.
+
+    Raises:
+        KdbenchError: nothing can go on (the store cannot be written, a data set is not to be had, bad input).
+    """
+    for method in suite.methods:
+        method_from(method.use, method.options, "in [methods]")
+    datasets = {name: _dataset(name) for name in dict.fromkeys(case.pair.data for case in cases)}
+    devices = {name: _device(name) for name in dict.fromkeys(case.device for case in cases)}
+    ground = Ground(
+        data={name: dataset.sha256 for name, dataset in datasets.items()},
+        processor=_processor(suite),
+        runtimes={name: device.runtime for name, device in devices.items()},
+    )
+    stages = {case.id: stages_of(case, suite, ground) for case in cases}
+    made: dict[str, int] = {}
+
+    def count(event: Event) -> None:
+        if event.kind == "made":
+            made[event.stage] = made.get(event.stage, 0) + 1
+        listen(event)
+
+    wanted = [REFERENCE, *(stage for of_case in stages.values() for stage in of_case)]
+    outcomes = conduct(wanted, store, jobs or os.cpu_count() or 1, count)
+    finished = Finished(suite, tuple(cases), stages, outcomes, {}, made, ground.processor)
+    speeds = {
+        (structure, name): timing
+        for name, device in devices.items()
+        for structure, timing in _speeds(finished, name, device, datasets, listen).items()
+    }
+    return replace(finished, speeds=speeds)
+
+
+def _speeds(
+    finished: Finished, name: str, device: Device, datasets: Mapping[str, Dataset], listen: Listener,
+) -> dict[str, Timing]:
+    """Each structure of a device timed once: one seed's program, checked against a second's."""
+    programs: dict[str, SpeedProgram] = {}
+    for case in finished.cases:
+        artefact = finished.artefact(finished.stages[case.id].program)
+        if case.device != name or artefact is None:
+            continue
+        structure = artefact.json("program.json")["structure"]
+        path = artefact.path("program.pte")
+        known = programs.get(structure)
+        if known is None:
+            programs[structure] = SpeedProgram(path, _items(datasets[case.pair.data], finished.suite.task))
+        elif known.check is None and file_sha256(known.path) != file_sha256(path):
+            programs[structure] = SpeedProgram(known.path, known.inputs, check=path)
+    ruler = finished.artefact(REFERENCE)
+    if not programs or ruler is None:
+        return {}
+
+    def tell(share: float, text: str) -> None:
+        listen(Event("measuring", f"measure on {name}", "measure", len(finished.outcomes), len(finished.outcomes), share, text))
+
+    reference = SpeedProgram(ruler.path("program.pte"), (np.load(ruler.path("input.npy"), allow_pickle=False)[None],))
+    return measure_speeds(device, programs, reference, finished.suite.protocol, tell)
+
+
+def _dataset(name: str) -> Dataset:
+    dataset: Dataset = load("datasets", name)()
+    return dataset
+
+
+def _device(name: str) -> Device:
+    device: Device = load("devices", name.partition(":")[0])(name)
+    return device
+
+
+def _processor(suite: Suite) -> str:
+    from kdbench.training.processor import processor
+
+    return processor(suite.recipes["student"].device)
+
+
+def _items(dataset: Dataset, task: str) -> tuple[NDArray[np.float32], ...]:
+    """A few validation items, for timing alone."""
+    import torch
+
+    inputs = torch.from_numpy(dataset.validation.inputs[:_TIMING_ITEMS])
+    return (load("tasks", task)().collate(dataset, inputs).numpy()[:, None],)

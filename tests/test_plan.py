@@ -1,0 +1,115 @@
+import re
+
+import pytest
+
+from kdbench.errors import UsageError
+from kdbench.plan import Ground, cases_of, select, stages_of
+from kdbench.spec import read_suite, suite_path
+from kdbench.variant import with_methods, with_seeds, with_train_device
+
+GROUND = Ground(data={"digits": "d" * 64}, processor="cpu", runtimes={"host": "native"})
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return read_suite(suite_path("digits"))
+
+
+def test_cases_are_the_product_with_the_teacher_first(digits):
+    cases = cases_of(digits)
+    assert len(cases) == (1 + len(digits.methods) * 3) * 2
+    assert cases[0].id == "digits:resnet8-dscnn/teacher/xnnpack-fp32/s0/host"
+    assert cases[0].is_teacher
+    assert len({case.id for case in cases}) == len(cases)
+
+
+def test_a_selection_is_exact(digits):
+    cases = cases_of(digits)
+    kd = select(cases, "method=kd,target=xnnpack-int8")
+    assert {(case.method.label, case.target) for case in kd} == {("kd", "xnnpack-int8")}
+    assert len(kd) == 3
+    assert len(select(cases, "method=kd, method=dkd ,seed=0,target=xnnpack-fp32")) == 2
+
+
+@pytest.mark.parametrize(
+    ("only", "line"),
+    [
+        ("kd", "--only 'kd': expected AXIS=VALUE such as method=kd"),
+        ("method=", "--only 'method=': expected AXIS=VALUE such as method=kd"),
+        ("methods=kd", "--only 'methods=kd': unknown axis 'methods'; did you mean 'method'?"),
+        ("method=kdd", "--only 'method=kdd': this suite has no method 'kdd'; did you mean 'kd' or 'dkd'?"),
+        ("seed=9", "--only 'seed=9': this suite has no seed '9'; known: 0, 1, 2"),
+        ("method=teacher,seed=1", "--only 'method=teacher,seed=1' leaves no case of this suite"),
+    ],
+)
+def test_a_bad_selection_is_one_line(digits, only, line):
+    with pytest.raises(UsageError, match="^" + re.escape(line)):
+        select(cases_of(digits), only)
+
+
+def stages(suite, **axes):
+    case = next(c for c in cases_of(suite) if all(c.axes[axis] == value for axis, value in axes.items()))
+    return stages_of(case, suite, GROUND)
+
+
+def test_stages_are_shared_where_they_are_equal(digits):
+    fp32 = stages(digits, method="kd", target="xnnpack-fp32")
+    int8 = stages(digits, method="kd", target="xnnpack-int8")
+    assert fp32.network.id == int8.network.id
+    assert fp32.eager.id == int8.eager.id
+    assert fp32.program.id != int8.program.id
+    assert fp32.teacher.id == stages(digits, method="teacher").eager.id
+
+
+def test_a_control_does_not_depend_on_the_teacher(digits):
+    other = digits.model_copy(
+        update={"recipes": {**digits.recipes, "teacher": digits.recipes["teacher"].model_copy(update={"epochs": 1})}}
+    )
+    assert stages(digits, method="scratch").network.id == stages(other, method="scratch").network.id
+    assert stages(digits, method="kd").network.id != stages(other, method="kd").network.id
+
+
+def test_adding_a_method_or_a_seed_changes_no_other_stage(digits):
+    more = with_seeds(with_methods(digits, ["kd"], ["temperature=2.0"]), "0-4")
+    for method in ("teacher", "scratch", "kd"):
+        assert [s.id for s in stages(more, method=method)] == [s.id for s in stages(digits, method=method)]
+
+
+def test_another_seed_option_or_training_device_is_another_network(digits):
+    kd = stages(digits, method="kd").network.id
+    assert stages(digits, method="kd", seed="1").network.id != kd
+    assert stages(with_methods(digits, ["kd"], ["temperature=2.0"]), method="kd-temperature2.0").network.id != kd
+    assert stages(with_train_device(digits, "cuda"), method="kd").network.id != kd
+
+
+def test_a_method_of_a_file_is_known_by_its_hash(digits, tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text("from kdbench.methods.kd import KD\nclass Mine(KD):\n    '''Mine.'''\n")
+    suite = with_methods(digits, [f"{file}:Mine"], [])
+    assert suite.methods[-1].label == "Mine"
+    assert len(stages(suite, method="Mine").network.spec["method"]["digest"]) == 64
+
+
+@pytest.mark.parametrize(
+    ("methods", "options", "line"),
+    [
+        ([], ["a=1"], "-o a=1: an option needs a --method to belong to"),
+        (["kd"], ["a"], "-o 'a': expected KEY=VALUE such as temperature=2"),
+        (["kd"], [], "--method kd: the suite has a method of that name; give it other options with -o"),
+        (["kdx"], [], "unknown method 'kdx' of --method; did you mean 'kd'"),
+        (["nothing.py:X"], [], "no file 'nothing.py' for method 'nothing.py:X' of --method"),
+    ],
+)
+def test_a_bad_variant_is_one_line(digits, methods, options, line):
+    with pytest.raises(UsageError, match="^" + re.escape(line)):
+        with_methods(digits, methods, options)
+
+
+@pytest.mark.parametrize("text", ["a", "1,,2", "3-1", "-1", "1e3", ""])
+def test_bad_seeds_are_one_line(digits, text):
+    with pytest.raises(UsageError, match=re.escape(f"--seeds {text!r}: expected seeds such as 0,1,2 or 0-9")):
+        with_seeds(digits, text)
+
+
+def test_seeds_of_both_forms(digits):
+    assert with_seeds(digits, "0-2,7").seeds == (0, 1, 2, 7)

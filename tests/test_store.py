@@ -1,0 +1,119 @@
+import errno
+import json
+import os
+
+import pytest
+
+from kdbench.errors import MeasureError
+from kdbench.store import Store, content_key, default_store
+
+KEY = "ab" + "0" * 62
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "store")
+
+
+def put(store, text="hello"):
+    with store.making("toy", KEY, {"a": 1}, {}) as out:
+        (out / "text").write_text(text)
+    return store.get("toy", KEY)
+
+
+def test_what_is_put_is_found(store):
+    artefact = put(store)
+    assert artefact.path("text").read_text() == "hello"
+    assert artefact.spec == {"a": 1}
+    assert list(artefact.files) == ["text"]
+
+
+def test_what_was_never_put_is_none(store):
+    assert store.get("toy", KEY) is None
+
+
+def test_a_broken_block_leaves_nothing(store):
+    def breaking():
+        with store.making("toy", KEY, {}, {}) as out:
+            (out / "text").write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        breaking()
+    assert store.get("toy", KEY) is None
+    assert [path for path in store.root.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize("damage", ["changed", "truncated", "missing", "manifest", "manifest-list", "no-manifest"])
+def test_a_damaged_artefact_is_removed_not_trusted(store, damage):
+    artefact = put(store)
+    manifest = artefact.folder / "artefact.json"
+    match damage:
+        case "changed":
+            artefact.path("text").write_text("hellO")
+        case "truncated":
+            artefact.path("text").write_text("hell")
+        case "missing":
+            artefact.path("text").unlink()
+        case "manifest":
+            manifest.write_text("{")
+        case "manifest-list":
+            manifest.write_text(json.dumps([1]))
+        case "no-manifest":
+            manifest.unlink()
+    assert store.get("toy", KEY) is None
+    assert not artefact.folder.exists()
+    assert put(store, "again").path("text").read_text() == "again"
+
+
+def test_a_full_disk_is_one_line(store, monkeypatch):
+    def full(self, *args, **kwargs):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def writing():
+        with store.making("toy", KEY, {}, {}) as out:
+            (out / "text").write_bytes(b"x")
+            monkeypatch.setattr("pathlib.Path.write_text", full)
+
+    with pytest.raises(
+        MeasureError, match=r"cannot write the store .*: No space left on device; point --store"
+    ) as raised:
+        writing()
+    assert raised.value.exit_code == 3
+    assert store.get("toy", KEY) is None
+
+
+def test_a_store_that_is_a_file_is_one_line(tmp_path):
+    (tmp_path / "store").write_text("")
+    with pytest.raises(MeasureError, match="cannot write the store .*store"):
+        put(Store(tmp_path / "store"))
+
+
+def test_keys_depend_on_values_not_on_order():
+    assert content_key({"a": 1, "b": [1, 2]}) == content_key({"b": [1, 2], "a": 1})
+    assert content_key({"a": 1}) != content_key({"a": 2})
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        content_key({"a": float("nan")})
+
+
+def test_the_default_store_is_named_by_the_environment(monkeypatch, tmp_path):
+    monkeypatch.setenv("KDBENCH_STORE", str(tmp_path))
+    assert default_store() == tmp_path
+    monkeypatch.delenv("KDBENCH_STORE")
+    assert default_store().name == "store"
+
+
+def test_scratch_of_the_dead_is_swept(store):
+    put(store)
+    dead = store.root / "tmp" / "toy-999999999-abc"
+    dead.mkdir(parents=True)
+    alive = store.root / "tmp" / f"toy-{os.getpid()}-abc"
+    alive.mkdir()
+    put(store)
+    assert (dead.exists(), alive.exists()) == (False, True)
+
+
+def test_a_program_is_found_by_its_hash(store):
+    artefact = put(store)
+    assert store.find("toy", "text", artefact.files["text"]) == artefact
+    assert store.find("toy", "text", "0" * 64) is None

@@ -1,0 +1,61 @@
+"""The ``kdbench`` command: its sub-commands, and how errors become one line and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from kdbench import __version__
+from kdbench.cli import compare, doctor, export, measure, results, run, table
+from kdbench.cli import list as list_
+from kdbench.errors import EXIT_INTERRUPTED, EXIT_USAGE, KdbenchError
+
+HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+
+
+@click.group(context_settings=HELP)
+@click.version_option(__version__, prog_name="kdbench")
+def cli() -> None:
+    """Distil, lower to ExecuTorch, measure, compare: benchmarks of the program that ships.
+
+    \b
+    kdbench run digits               a suite: trains, lowers, measures, prints the table
+    kdbench table digits             the newest run's table again, in any format
+    kdbench compare BASE NEW         what changed between two runs, with an exit code
+    kdbench measure FILE.pte         size, latency and memory of any ExecuTorch program
+    kdbench export CASE --to DIR     the program to ship, with everything its user needs
+
+    Exit codes: 0 ok, 1 regressed or budget broken, 2 usage, 3 could not measure, 4 no verdict, 130 interrupted.
+    """
+
+
+for module in (run, table, compare, list_, measure, export, doctor, results):
+    cli.add_command(module.command)
+
+
+def main() -> None:
+    """Run the command line and exit with the code that the outcome owns."""
+    sys.exit(_outcome())
+
+
+def _outcome() -> int:
+    try:
+        code = cli.main(standalone_mode=False, prog_name="kdbench")
+        sys.stdout.flush()
+    except KdbenchError as error:
+        click.echo(f"kdbench: {error}", err=True)
+        return error.exit_code
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        hint = f"; see '{context.command_path} -h'" if context else ""
+        click.echo(f"kdbench: {error.format_message().rstrip('.')}{hint}", err=True)
+        return EXIT_USAGE
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("kdbench: interrupted; finished stages are kept in the store", err=True)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return code if isinstance(code, int) else 0

@@ -1,0 +1,85 @@
+"""``kdbench run``: a suite from training to table."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from kdbench.cli import options
+
+if TYPE_CHECKING:
+    from kdbench.session import Finished
+
+
+@click.command("run")
+@click.argument("suite")
+@click.option("--quick", is_flag=True, help="The suite's [quick] variant: does it work here? Never compared with the full one.")
+@click.option("--only", metavar="AXIS=VALUE,...", help="Only these cases: pair=, method=, target=, seed=, device=.")
+@click.option("--method", "methods", multiple=True, metavar="NAME|FILE.py:CLASS", help="Add a method's rows; nothing else is retrained.")
+@click.option("-o", "--option", "settings", multiple=True, metavar="KEY=VALUE", help="An option of the added method.")
+@click.option("--seeds", metavar="0,1,2|0-9", help="Other seeds than the suite's.")
+@click.option("--jobs", type=click.IntRange(min=1), help="Stages side by side (default: one a core).")
+@click.option("--train-device", type=click.Choice(["cpu", "cuda"]), help="Train there instead of where the recipe says.")
+@options.store
+@options.results
+def command(
+    suite: str,
+    quick: bool,
+    only: str | None,
+    methods: tuple[str, ...],
+    settings: tuple[str, ...],
+    seeds: str | None,
+    jobs: int | None,
+    train_device: str | None,
+    store: Path | None,
+    results: Path,
+) -> int:
+    """Train, lower and measure SUITE (a name or a .toml file), and print its table.
+
+    What the store already holds is neither trained nor lowered again; speed and memory are measured anew.
+    """
+    from datetime import UTC, datetime
+
+    from kdbench.cli.progress import Progress
+    from kdbench.errors import EXIT_FAILED, EXIT_REGRESSED, worst
+    from kdbench.formats import render
+    from kdbench.frame import frame, summary
+    from kdbench.gate import broken_budgets
+    from kdbench.plan import cases_of, select
+    from kdbench.results import check_writable, save
+    from kdbench.rows import run_of
+    from kdbench.session import execute
+    from kdbench.spec import read_suite, suite_path
+    from kdbench.store import Store, default_store
+    from kdbench.variant import with_methods, with_seeds, with_train_device
+
+    started = datetime.now(UTC)
+    declared = read_suite(suite_path(suite), quick=quick)
+    chosen = with_methods(declared, methods, settings)
+    chosen = with_seeds(chosen, seeds) if seeds else chosen
+    chosen = with_train_device(chosen, train_device) if train_device else chosen
+    cases = select(cases_of(chosen), only) if only else cases_of(chosen)
+    check_writable(results)
+    with Progress(sys.stderr) as progress:
+        finished = execute(chosen, cases, Store(store or default_store()), jobs, progress)
+    run, items = run_of(finished, declared, ("kdbench", *sys.argv[1:]), started)
+    folder = save(run, finished.samples(), items, results)
+    broken = broken_budgets(run)
+    click.echo(render(summary(frame([run])), "terminal", [], width=options.width(), colour=options.colour()))
+    click.echo(_made(finished))
+    click.echo(f"run {run.id} in {folder}" + (" (partial)" if run.partial else ""))
+    for verdict in broken:
+        click.echo(f"budget broken: {verdict.case}: {verdict.reason}")
+    failed = [record for record in run.records if record.status not in {"ok", "not-applicable"}]
+    return worst([EXIT_REGRESSED] * bool(broken) + [EXIT_FAILED] * bool(failed))
+
+
+def _made(finished: Finished) -> str:
+    """What was made and what was found, in a sentence."""
+    verbs = {"network": "trained", "program": "lowered", "outputs": "ran"}
+    made = ", ".join(f"{verb} {finished.made.get(kind, 0)}" for kind, verb in verbs.items())
+    found = len(finished.outcomes) - sum(finished.made.values())
+    return f"{made}; {found} of {len(finished.outcomes)} stages were in the store"

@@ -1,0 +1,149 @@
+"""Statistics: pure functions on arrays. Whatever draws random numbers is handed its generator."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from scipy import special
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+Better = Literal["higher", "lower"]
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """An estimate and the ends of its confidence interval."""
+
+    estimate: float
+    low: float
+    high: float
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether the interval tells the estimate from nothing."""
+        return self.low > 0 or self.high < 0
+
+
+def t_half_width(values: ArrayLike, confidence: float = 0.95) -> float | None:
+    """The half-width of Student's t interval for the mean of ``values`` [n]; None below two values.
+
+    Student, "The probable error of a mean", Biometrika 6 (1908).
+    """
+    array = _vector(values)
+    if len(array) < 2:
+        return None
+    return _t_quantile(len(array) - 1, confidence) * float(array.std(ddof=1)) / math.sqrt(len(array))
+
+
+def wilson(share: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """The interval of a proportion ``share`` seen in ``n`` independent items, within [0, 1].
+
+    E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927), recommended
+    for small n by Brown, Cai and DasGupta, Statistical Science 16 (2001).
+    """
+    if not 0 <= share <= 1 or n < 1:
+        raise ValueError(f"no proportion: {share} of {n}")
+    z = float(special.ndtri(0.5 + confidence / 2))
+    spread = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    middle = share + z * z / (2 * n)
+    scale = 1 + z * z / n
+    return max(0.0, (middle - spread) / scale), min(1.0, (middle + spread) / scale)
+
+
+def wilson_half_width(share: float, n: int, confidence: float = 0.95) -> float:
+    """Half the length of ``wilson``'s interval."""
+    low, high = wilson(share, n, confidence)
+    return (high - low) / 2
+
+
+def paired_bootstrap(
+    a: ArrayLike,
+    b: ArrayLike,
+    generator: np.random.Generator,
+    resamples: int = 10_000,
+    confidence: float = 0.95,
+) -> Interval:
+    """The mean of ``a - b`` over the same items [n], with its percentile bootstrap interval.
+
+    Items are drawn with replacement and keep their pairing. Efron and Tibshirani, "An Introduction to the Bootstrap"
+    (1993), section 13.3.
+    """
+    difference = _difference(a, b)
+    n = len(difference)
+    values, counts = np.unique(difference, return_counts=True)
+    if len(values) <= 16:  # a resample of few distinct differences is a multinomial draw: the same law, far less work
+        means = generator.multinomial(n, counts / n, size=resamples) @ values / n
+    else:
+        means = np.array([difference[generator.integers(0, n, n)].mean() for _ in range(resamples)])
+    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Interval(float(difference.mean()), float(low), float(high))
+
+
+def paired_t(a: ArrayLike, b: ArrayLike, confidence: float = 0.95, resolution: float = 0.0) -> Interval | None:
+    """The mean of ``a - b`` over the same seeds [n], with Student's t interval; None below two seeds.
+
+    ``resolution`` is the step in which ``a`` and ``b`` can differ, one test item for an accuracy. The deviation of the
+    differences is never taken for less than the rounding of both values alone gives, resolution / sqrt(6) (Sheppard's
+    correction: a uniform error has variance step^2 / 12), else two equal differences would prove anything.
+    """
+    difference = _difference(a, b)
+    n = len(difference)
+    if n < 2:
+        return None
+    deviation = max(float(difference.std(ddof=1)), resolution / math.sqrt(6))
+    half = _t_quantile(n - 1, confidence) * deviation / math.sqrt(n)
+    mean = float(difference.mean())
+    return Interval(mean, mean - half, mean + half)
+
+
+def dominated(points: ArrayLike, better: Sequence[Better]) -> NDArray[np.bool_]:
+    """Which rows of ``points`` [n, d] another row beats: at least as good in every column and better in one.
+
+    Equal rows do not dominate each other. A row with a NaN neither dominates nor is dominated.
+    """
+    array = np.atleast_2d(np.asarray(points, dtype=np.float64))
+    if array.shape[1] != len(better):
+        raise ValueError(f"{array.shape[1]} columns, but {len(better)} directions")
+    costs = array * np.array([-1.0 if side == "higher" else 1.0 for side in better])
+    as_good = (costs[:, None, :] <= costs[None, :, :]).all(axis=2)
+    better_once = (costs[:, None, :] < costs[None, :, :]).any(axis=2)
+    result: NDArray[np.bool_] = (as_good & better_once).any(axis=0)  # no comparison with a NaN holds
+    return result
+
+
+def holm(p_values: ArrayLike) -> NDArray[np.float64]:
+    """The p-values [n] adjusted for the number of tests: compare them with the level as they are.
+
+    S. Holm, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6 (1979).
+    """
+    p = _vector(p_values)
+    order = np.argsort(p, kind="stable")
+    stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(stepped, 1.0)
+    return adjusted
+
+
+def _t_quantile(freedom: int, confidence: float) -> float:
+    return float(special.stdtrit(freedom, 0.5 + confidence / 2))
+
+
+def _vector(values: ArrayLike) -> NDArray[np.float64]:
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 1 or np.isnan(array).any():
+        raise ValueError("statistics want one row of numbers, none of them NaN")
+    return array
+
+
+def _difference(a: ArrayLike, b: ArrayLike) -> NDArray[np.float64]:
+    one, other = _vector(a), _vector(b)
+    if one.shape != other.shape:
+        raise ValueError(f"{len(one)} values cannot be paired with {len(other)}")
+    return one - other

@@ -1,0 +1,242 @@
+"""Tables: what a summary of runs looks like to people, before any format is chosen."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from kdbench.catalog import suggestion
+from kdbench.errors import UsageError
+from kdbench.frame import BEST_RULE, DOMINATED_RULE, RATIOS
+from kdbench.measures.metric import METRICS, Metric
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import pandas as pd
+
+BEST, DOMINATED, SAME, NONE = "*", "†", "=", "-"
+
+DEFAULT_COLUMNS = (
+    "method", "target", "seeds", "accuracy", "accuracy_drop", "agreement", "size_bytes", "size_bytes_ratio",
+    "latency_ms", "latency_ref", "peak_rss_bytes", "train_s",
+)  # fmt: skip
+"""The columns that tell the story. ``accuracy`` stands for the quality metric of the suite's task."""
+
+TEXT_COLUMNS = (
+    "run", "suite", "recipe", "machine", "pair", "teacher", "student", "method", "seed", "target", "device", "runtime",
+    "seeds", "status", "structure", "flags",
+)  # fmt: skip
+
+_DISPENSABLE = ("train_s", "peak_rss_bytes", "latency_ref", "agreement", "size_bytes_ratio", "accuracy_drop", "seeds")
+_RECIPES = {
+    "fast": "fast recipes (ours, not the literature's)",
+    "reference": "reference recipes (the literature's)",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column: its id, what stands above it, the unit below that, and whether it holds numbers."""
+
+    id: str
+    heading: str
+    unit: str = ""
+    numeric: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A cell's text, the note it points to (0: none), and how it stands out."""
+
+    text: str
+    note: int = 0
+    strong: bool = False
+    faint: bool = False
+    mark: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """The rows of one pair of one run on one device, below a title and a line on where they come from."""
+
+    title: str
+    source: str
+    rows: tuple[tuple[Cell, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Everything a format needs. ``notes`` count from 1; ``dispensable``: the columns to drop, in order."""
+
+    columns: tuple[Column, ...]
+    sections: tuple[Section, ...]
+    legend: tuple[str, ...]
+    notes: tuple[str, ...]
+    dispensable: tuple[str, ...]
+
+
+def table_of(summary: pd.DataFrame, columns: Sequence[str] = ()) -> Table:
+    """The table of a ``frame.summary``; ``columns`` are metric ids, ``ID_ratio`` or ``TEXT_COLUMNS``, else the default.
+
+    Raises:
+        UsageError: an unknown column.
+    """
+    rows: list[dict[str, Any]] = [{str(key): value for key, value in row.items()} for row in summary.to_dict("records")]
+    chosen = columns_of(rows, columns)
+    notes: list[str] = []
+    sections: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for row in rows:
+        sections.setdefault(tuple(row[key] for key in ("run", "suite", "pair", "device")), []).append(row)
+    laid = tuple(
+        Section(_title(group[0]), _source(group), tuple(_cells(row, chosen, bool(columns), notes) for row in group))
+        for group in sections.values()
+    )
+    ids = [column.id for column in chosen]
+    order = [*(id_ for id_ in _DISPENSABLE if id_ in ids and not columns), *reversed(ids[2:])]
+    return Table(chosen, laid, tuple(_legend(rows, chosen, laid)), tuple(notes), tuple(dict.fromkeys(order)))
+
+
+def columns_of(rows: Sequence[Mapping[str, Any]], names: Sequence[str] = ()) -> tuple[Column, ...]:
+    """The columns called ``names`` of a summary's rows, else the default ones.
+
+    Raises:
+        UsageError: an unknown column, or no rows.
+    """
+    if not rows:
+        raise UsageError("the run holds no cases, so there is nothing to show")
+    first = rows[0]
+    if not names:
+        here = {"accuracy": str(first["quality"]), "seeds": "seed" if "seed" in first else "seeds"}
+        names = [here.get(name, name) for name in DEFAULT_COLUMNS]
+    known = [*(name for name in TEXT_COLUMNS if name in first), *(key for key in first if f"{key}_ci" in first)]
+    known += [f"{metric}_ratio" for metric in RATIOS]
+    for name in names:
+        if name not in known:
+            raise UsageError(f"--columns: unknown column {name!r}; {suggestion(name, known)}")
+    return tuple(_column(name) for name in dict.fromkeys(names))
+
+
+def _column(name: str) -> Column:
+    if name in TEXT_COLUMNS:
+        return Column(name, name, numeric=name in ("seed", "seeds"))
+    if name.endswith("_ratio"):
+        metric = METRICS[name.removesuffix("_ratio")]
+        return Column(name, metric.title, "/teacher")
+    metric = metric_of(name)
+    unit = "" if metric.title.startswith(f"{metric.shown_unit} ") else metric.shown_unit
+    return Column(name, metric.title, unit)
+
+
+def metric_of(name: str) -> Metric:
+    """The declared metric, or a plain one for an id that only a run knows."""
+    return METRICS.get(name) or Metric(name, "", "lower", "estimate", name, name, digits=4)
+
+
+def plain(text: object) -> str:
+    """``text`` on one line without control characters: names come from files."""
+    return "".join(char if char.isprintable() else "?" for char in " ".join(str(text).split()))
+
+
+def _title(row: Mapping[str, Any]) -> str:
+    run = f"run {row['run']}" + (" (partial: a selection of the suite's cases)" if row["partial"] else "")
+    return plain(f"{row['suite']} v{row['version']} · {row['pair']} · {row['device']} · {run}")
+
+
+def _source(group: Sequence[Mapping[str, Any]]) -> str:
+    row = next((row for row in group if row["runtime"]), group[0])
+    threads = f", {row['threads']} thread{'s' * (row['threads'] != 1)}"
+    parts = [
+        _RECIPES.get(row["recipe"], f"{row['recipe']} recipes"),
+        row["machine"],
+        row["runtime"] + threads if row["runtime"] else "",
+    ]
+    return plain(" · ".join(part for part in parts if part))
+
+
+def _cells(row: Mapping[str, Any], columns: Sequence[Column], spreads: bool, notes: list[str]) -> tuple[Cell, ...]:
+    return tuple(_cell(row, column, spreads, notes) for column in columns)
+
+
+def _cell(row: Mapping[str, Any], column: Column, spreads: bool, notes: list[str]) -> Cell:
+    if column.id in TEXT_COLUMNS:
+        return _text_cell(row, column.id, notes)
+    metric = metric_of(column.id.removesuffix("_ratio"))
+    value = row[column.id]
+    if metric.shared and row["shared_speed"]:
+        return Cell(SAME, faint=True)
+    if math.isnan(value):
+        reason = row["reasons"].get(metric.id, "") if row["seeds"] else ""
+        return Cell(NONE, _noted(notes, f"{metric.title}: {reason}") if reason else 0, faint=True)
+    faint = bool(row["dominated"])
+    if column.id.endswith("_ratio"):
+        return Cell(f"{value:.3f}", faint=faint)
+    quality = column.id == row["quality"]
+    half = row["latency_ms_spread"] if column.id == "latency_ms" else row[f"{column.id}_ci"]
+    shown = (quality or spreads or column.id == "latency_ms") and not math.isnan(half)
+    digits = digits_of(metric, value)
+    spread = f" ±{half * metric.scale:.{digits}f}" if shown else ""
+    flagged = column.id == "latency_ms" and row["flags"]
+    note = _noted(notes, f"{row['target']} speed: {row['flags'].replace(',', ', ')}") if flagged else 0
+    return Cell(f"{value * metric.scale:.{digits}f}{spread}", note, strong=quality and bool(row["best"]), faint=faint)
+
+
+def _text_cell(row: Mapping[str, Any], column: str, notes: list[str]) -> Cell:
+    faint = bool(row["dominated"]) or not row["seeds"]
+    if column == "method":
+        note = _noted(notes, f"{row['method']} {row['target']}: {row['reason']}") if row["failed"] else 0
+        mark = (BEST if row["best"] else "") + (DOMINATED if row["dominated"] else "")
+        return Cell(plain(row["method"]), note, strong=bool(row["best"]), faint=faint, mark=mark)
+    if column == "seeds" and row["failed"]:
+        return Cell(f"{row['seeds']}/{row['seeds'] + row['failed']}", faint=faint)
+    return Cell(plain(row[column]) or NONE, faint=faint)
+
+
+def digits_of(metric: Metric, value: float) -> int:
+    """The decimals to show: the metric's, but no more than five significant digits of a time or a memory."""
+    shown = abs(value * metric.scale)
+    if metric.tier == "exact" or shown < 1:
+        return metric.digits
+    return max(0, min(metric.digits, 4 - int(math.log10(shown))))
+
+
+def _noted(notes: list[str], text: str) -> int:
+    text = plain(text)
+    if text not in notes:
+        notes.append(text)
+    return notes.index(text) + 1
+
+
+def _legend(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], sections: Sequence[Section]) -> list[str]:
+    cells = [cell for section in sections for row in section.rows for cell in row]
+    ids = [column.id for column in columns]
+    metrics = [metric_of(id_) for id_ in ids if id_ not in TEXT_COLUMNS and not id_.endswith("_ratio")]
+    lines = ["; ".join(f"{metric.title}: {metric.what}" for metric in metrics)] if metrics else []
+    if any(id_.endswith("_ratio") for id_ in ids):
+        lines.append("/teacher: as a share of the teacher's own figure for the same target and device")
+    if any("±" in cell.text for cell in cells):
+        lines.append(_spread_rule(rows, ids))
+    if any(cell.text == SAME for cell in cells):
+        lines.append(f"{SAME}: the same structure as a row above, so measured once and shared")
+    if any(DOMINATED in cell.mark for cell in cells):
+        qualities = " or ".join(dict.fromkeys(metric_of(row["quality"]).title for row in rows))
+        lines.append(f"{DOMINATED} {DOMINATED_RULE.format(quality=qualities)}")
+    if any(BEST in cell.mark for cell in cells):
+        lines.append(f"{BEST} {BEST_RULE}")
+    elif any(row["seeds"] > 1 for row in rows):
+        lines.append(f"no row is marked {BEST} {BEST_RULE}")
+    return lines
+
+
+def _spread_rule(rows: Sequence[Mapping[str, Any]], ids: Sequence[str]) -> str:
+    told = []
+    if any(row["seeds"] > 1 for row in rows):
+        told.append("±: half of Student's 95 % interval of the mean over seeds")
+    if "latency_ms" in ids:
+        told.append("± of latency: half the range of the medians of fresh processes")
+    widest = max((row["accuracy_test_ci"] for row in rows if not math.isnan(row["accuracy_test_ci"])), default=0.0)
+    if "accuracy" in ids and widest:
+        items = " or ".join(str(n) for n in sorted({row["test_items"] for row in rows if row["test_items"]}))
+        told.append(f"the {items} test items alone leave accuracy open by up to ±{widest * 100:.2f} pt (Wilson, 95 %)")
+    return "; ".join(told)

@@ -1,0 +1,94 @@
+import json
+import subprocess
+import sys
+
+import made_up
+import pytest
+from click.testing import CliRunner
+
+from kdbench.cli.compare import command
+from kdbench.errors import UsageError
+
+KD8 = "digits:resnet8-dscnn/kd/xnnpack-int8/s0/host"
+
+
+@pytest.fixture
+def results(tmp_path):
+    base = made_up.run(broken=False)
+    made_up.on_disk(tmp_path, base)
+    larger = made_up.with_record(base, KD8, metrics={"size_bytes": 11_424.0, "arena_bytes": 4_000.0})
+    made_up.on_disk(tmp_path, larger.model_copy(update={"id": "20261125T000000Z-0001"}))
+    return tmp_path
+
+
+def invoke(results, *words):
+    return CliRunner().invoke(command, [*words, "--results", str(results)], standalone_mode=False)
+
+
+def test_a_regression_is_shown_with_its_reason_and_exits_1(results):
+    shown = invoke(results, "made~1", "made")
+    assert shown.return_value == 1
+    lines = shown.output.splitlines()
+    assert lines[0].startswith("20261124T040506Z-00ab -> 20261125T000000Z-0001: 1 regressed, 1 improved, ")
+    assert lines[1] == f"regressed     {KD8} size_bytes: 10880 -> 11424 (+5.00%)"
+    assert lines[2] == f"improved      {KD8} arena_bytes: 4096 -> 4000 (-2.34%)"
+    assert lines[3].startswith("note: speed, memory and training times are not judged")
+    assert len(lines) == 4
+
+
+def test_an_allowance_makes_it_ok(results):
+    assert invoke(results, "made~1", "made", "--allow", "size_bytes=5%").return_value == 0
+    assert invoke(results, "made~1", "made", "--allow", "size_bytes=4.9%").return_value == 1
+
+
+def test_a_run_against_itself_exits_0_and_another_suite_4(results):
+    assert invoke(results, "made", "made").return_value == 0
+    other = made_up.run(suite=made_up.suite(name="other").model_dump(mode="json"))
+    made_up.on_disk(results, other)
+    shown = invoke(results, "made", "other")
+    assert shown.return_value == 4
+    assert "incomparable  suite 'made' and suite 'other' are different suites" in shown.output
+
+
+def test_markdown_and_json_say_the_same(results):
+    markdown = invoke(results, "made~1", "made", "--format", "markdown")
+    assert markdown.return_value == 1
+    assert f"| regressed | {KD8} | size\\_bytes | 10880 -&gt; 11424 (+5.00%) |" in markdown.output
+    table = json.loads(invoke(results, "made~1", "made", "--format", "json").output)
+    assert table["exit_code"] == 1
+    bad = [verdict for verdict in table["verdicts"] if verdict["verdict"] == "regressed"]
+    assert bad == [
+        {
+            "case": KD8, "metric": "size_bytes", "verdict": "regressed", "base": 10880.0, "new": 11424.0,
+            "reason": "10880 -> 11424 (+5.00%)",
+        },
+    ]  # fmt: skip
+    assert sum(verdict["verdict"] == "ok" for verdict in table["verdicts"]) > 500
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("size_bytes", "--allow 'size_bytes': expected METRIC=PERCENT% such as size_bytes=0.5%"),
+        ("size_bytes=0.5", "--allow 'size_bytes=0.5': expected METRIC=PERCENT% such as size_bytes=0.5%"),
+        ("size_bytes=-1%", "--allow 'size_bytes=-1%': expected METRIC=PERCENT% such as size_bytes=0.5%"),
+        ("size_bytes=nan%", "--allow 'size_bytes=nan%': expected METRIC=PERCENT% such as size_bytes=0.5%"),
+        ("size_byte=1%", "--allow 'size_byte=1%': 'size_byte' is no exact metric; did you mean 'size_bytes'"),
+        ("latency_ms=1%", "--allow 'latency_ms=1%': 'latency_ms' is no exact metric; "),
+    ],
+)
+def test_a_bad_allowance_is_one_line(results, text, message):
+    shown = invoke(results, "made", "made", "--allow", text)
+    assert isinstance(shown.exception, UsageError)
+    assert str(shown.exception).startswith(message)
+
+
+def test_comparing_needs_no_torch(results):
+    code = (
+        "import sys; from kdbench.cli.compare import command;"
+        "assert not {'pandas', 'numpy'} & sys.modules.keys(), 'heavy at import';"
+        f"code = command(['made~1', 'made', '--results', {str(results)!r}], standalone_mode=False);"
+        "assert not {'torch', 'executorch', 'torchao'} & sys.modules.keys(); sys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "")

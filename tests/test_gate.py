@@ -1,0 +1,236 @@
+import made_up
+import pytest
+
+from kdbench.errors import UsageError
+from kdbench.gate import broken_budgets, compare, judged_budgets, suspects_of
+from kdbench.spec import Budget
+
+KD8 = "digits:resnet8-dscnn/kd/xnnpack-int8/s0/host"
+PAIR8 = "digits:resnet8-dscnn/kd/xnnpack-int8/s*/host"
+SCRATCH8 = "digits:resnet8-dscnn/scratch/xnnpack-int8/s0/host"
+TEACHER8 = "digits:resnet8-dscnn/teacher/xnnpack-int8/s0/host"
+
+
+def base(**changes):
+    return made_up.run(broken=False, **changes)
+
+
+def shown(comparison, *words):
+    words = words or ("regressed", "improved", "inconclusive", "no-baseline", "incomparable", "noisy")
+    return [(v.case, v.metric, v.verdict) for v in comparison.verdicts if v.verdict in words]
+
+
+def the(comparison, case, metric):
+    (verdict,) = [v for v in comparison.verdicts if (v.case, v.metric) == (case, metric) and "budget" not in v.reason]
+    return verdict
+
+
+def retrained(run, offsets, method="kd", target="xnnpack-int8"):
+    """The run with other checkpoints of a method of the first pair, and ``offsets`` right items more a seed."""
+    for seed, offset in enumerate(offsets):
+        case = f"digits:resnet8-dscnn/{method}/{target}/s{seed}/host"
+        old = next(r for r in run.records if r.case == case)
+        metrics = {"accuracy": (round(old.metrics["accuracy"] * 360) + offset) / 360}
+        run = made_up.with_record(run, case, checkpoint_sha256=made_up.sha("other", case), metrics=metrics)
+    return run
+
+
+def test_equal_runs_are_ok():
+    comparison = compare(base(), base())
+    assert shown(comparison) == []
+    assert comparison.count("ok") > 500
+    assert comparison.exit_code == 0
+    assert comparison.suspects == ()
+    assert "not judged" in comparison.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "verdict", "code"),
+    [
+        ("size_bytes", 10_881.0, "regressed", 1),
+        ("size_bytes", 10_879.0, "improved", 0),
+        ("arena_bytes", 8_192.0, "regressed", 1),
+        ("delegated", 0.9, "regressed", 1),
+        ("accuracy", 323 / 360, "regressed", 1),
+        ("accuracy", 325 / 360, "improved", 0),
+        ("flips", 7 / 360, "regressed", 1),
+        ("kl_teacher", 0.300001, "ok", 0),
+        ("kl_teacher", 0.31, "regressed", 1),
+        ("latency_ms", 100.0, None, 0),
+        ("peak_rss_bytes", 1e9, None, 0),
+        ("train_s", 100.0, None, 0),
+        ("size_bytes", None, "incomparable", 4),
+    ],
+)
+def test_an_exact_fact_of_the_same_checkpoint_is_judged_to_the_last_byte(metric, value, verdict, code):
+    comparison = compare(base(), made_up.with_record(base(), KD8, metrics={metric: value}))
+    found = [v.verdict for v in comparison.verdicts if (v.case, v.metric) == (KD8, metric) and "budget" not in v.reason]
+    assert found == ([verdict] if verdict else [])
+    assert comparison.exit_code == code
+
+
+def test_the_reason_says_what_moved_and_by_how_much():
+    comparison = compare(base(), made_up.with_record(base(), KD8, metrics={"size_bytes": 11_424.0}))
+    assert the(comparison, KD8, "size_bytes").reason == "10880 -> 11424 (+5.00%)"
+
+
+def test_growth_within_the_allowance_is_ok():
+    new = made_up.with_record(base(), KD8, metrics={"size_bytes": 11_424.0})
+    assert compare(base(), new, {"size_bytes": 0.05}).exit_code == 0
+    assert "within the allowance of 5.00%" in the(compare(base(), new, {"size_bytes": 0.05}), KD8, "size_bytes").reason
+    assert compare(base(), new, {"size_bytes": 0.049}).exit_code == 1
+
+
+def test_a_retrained_student_is_judged_over_seeds_only():
+    worse = compare(base(), retrained(base(), (-20, -21, -19)))
+    assert shown(worse) == [(PAIR8, "accuracy", "regressed")]
+    assert "over 3 paired seeds (95 % t)" in the(worse, PAIR8, "accuracy").reason
+    better = compare(base(), retrained(base(), (20, 21, 19)))
+    assert shown(better) == [(PAIR8, "accuracy", "improved")]
+    luck = compare(base(), retrained(base(), (-20, 3, 1)))
+    assert shown(luck) == [(PAIR8, "accuracy", "inconclusive")]
+    assert luck.exit_code == 0
+
+
+def test_two_retrained_seeds_prove_nothing():
+    two = compare(base(), retrained(base(), (-20, -20)))
+    assert shown(two) == [(PAIR8, "accuracy", "inconclusive")]
+    assert "2 paired seeds of at least 3" in the(two, PAIR8, "accuracy").reason
+
+
+def test_equal_steps_of_one_item_are_not_mistaken_for_a_trend():
+    assert shown(compare(base(), retrained(base(), (-1, -1, -1)))) == [(PAIR8, "accuracy", "inconclusive")]
+
+
+def test_the_size_of_a_retrained_student_is_still_exact():
+    new = made_up.with_record(retrained(base(), (0,)), KD8, metrics={"size_bytes": 10_881.0})
+    assert shown(compare(base(), new)) == [(KD8, "size_bytes", "regressed")]
+
+
+def test_a_case_that_fails_anew_is_regressed_with_its_reason():
+    comparison = compare(base(), made_up.run())
+    case = "digits:resnet8-dscnn/fitnet/xnnpack-int8/s1/host"
+    assert shown(comparison) == [(case, "status", "regressed"), (case, "accuracy", "regressed")]
+    assert the(comparison, case, "status").reason == "was ok, now crashed: signal 11 (SIGSEGV)"
+    assert comparison.exit_code == 1
+    assert shown(compare(made_up.run(), base())) == [(case, "status", "improved")]
+
+
+def test_a_case_that_failed_before_and_now_cannot_be_compared():
+    suite = made_up.suite(budgets={}).model_dump(mode="json")
+    comparison = compare(made_up.run(suite=suite), made_up.run(suite=suite))
+    case = "digits:resnet8-dscnn/fitnet/xnnpack-int8/s1/host"
+    assert shown(comparison) == [(case, "status", "incomparable")]
+    assert comparison.exit_code == 4
+
+
+def test_a_case_that_no_target_offers_is_no_failure():
+    absent = {"status": "not-applicable", "reason": "no such operator"}
+    run = base().model_copy(
+        update={"records": tuple(made_up.failed(r, **absent) if r.case == KD8 else r for r in base().records)}
+    )
+    assert shown(compare(run, run)) == []
+    assert shown(compare(base(), run)) == [(KD8, "status", "regressed")]
+
+
+def test_new_cases_have_no_baseline_and_lost_ones_are_not_passed_over():
+    without = base().model_copy(update={"records": tuple(r for r in base().records if r.method != "fitnet")})
+    fresh = compare(without, base())
+    assert {v[2] for v in shown(fresh)} == {"no-baseline"}
+    assert len(shown(fresh)) == 12
+    assert fresh.exit_code == 4
+    lost = compare(base(), without)
+    assert {v[2] for v in shown(lost)} == {"incomparable"}
+    assert lost.exit_code == 4
+    chosen = compare(base(), without.model_copy(update={"partial": True}))
+    assert chosen.exit_code == 0
+    assert "12 cases of the base were left out" in chosen.notes[1]
+
+
+def test_a_figure_that_the_base_lacks_has_no_baseline():
+    older = made_up.with_record(base(), KD8, metrics={"ece": None})
+    assert shown(compare(older, base())) == [(KD8, "ece", "no-baseline")]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"name": "made@quick"}, "suite 'made' and suite 'made@quick' are different suites"),
+        ({"version": 2}, "suite 'made' went from version 1 to 2: its figures are no longer comparable"),
+        ({"protocol": {"processes": 5}}, "the measuring protocols differ in processes"),
+    ],
+)
+def test_runs_of_other_suites_versions_and_protocols_are_incomparable(changes, reason):
+    other = base(suite=made_up.suite(**changes).model_dump(mode="json"))
+    comparison = compare(base(), other)
+    assert [v.reason for v in comparison.verdicts] == [reason]
+    assert comparison.exit_code == 4
+
+
+def test_a_changed_library_is_compared_and_named():
+    provenance = base().provenance.model_copy(
+        update={"libraries": {"torch": "2.13.1", "executorch": "1.5.1", "torchao": "0.18.0"}, "commit": "f" * 40}
+    )
+    new = made_up.with_record(base(provenance=provenance), KD8, metrics={"size_bytes": 10_900.0})
+    comparison = compare(base(), new)
+    assert comparison.suspects == ("torch 2.13.0 -> 2.13.1", "commit 0123456789 -> ffffffffff")
+    assert (
+        "(suspects: torch 2.13.0 -> 2.13.1, commit 0123456789 -> ffffffffff)"
+        in the(comparison, KD8, "size_bytes").reason
+    )
+
+
+def test_suspects_are_recipes_lowering_machines_and_uncommitted_changes():
+    old = base()
+    recipe = made_up.suite().recipes["student"].model_copy(update={"epochs": 31})
+    recipes = {"teacher": recipe, "student": recipe}
+    new = base(suite=made_up.suite(recipes=recipes, lowering={"calibration_items": 64}).model_dump(mode="json"))
+    machine = old.provenance.machine.model_copy(update={"fingerprint": "0" * 64, "slug": "arm", "python": "3.12.1"})
+    new = new.model_copy(update={"provenance": old.provenance.model_copy(update={"machine": machine, "dirty": True})})
+    assert suspects_of(old, new) == (
+        "python 3.11.9 -> 3.12.1",
+        "the suite's recipes",
+        "the suite's lowering",
+        "machine amd-epyc-linux-x86-64 -> arm",
+        "uncommitted changes",
+    )
+
+
+def budgeted(run, *budgets):
+    return run.model_copy(update={"suite": made_up.suite(budgets={"xnnpack-int8": budgets}).model_dump(mode="json")})
+
+
+def test_budgets_bind_every_students_case_of_their_target():
+    verdicts = judged_budgets(base())
+    assert len(verdicts) == 18
+    assert {v.verdict for v in verdicts} == {"ok"}
+    assert not any("teacher" in v.case for v in verdicts)
+    tight = budgeted(
+        base(), Budget(metric="accuracy", op=">=", limit=0.9), Budget(metric="latency_ms", op="<=", limit=0.01)
+    )
+    broken = broken_budgets(tight)
+    assert (SCRATCH8, "accuracy") in {(v.case, v.metric) for v in broken}
+    assert (KD8, "accuracy") not in {(v.case, v.metric) for v in broken}
+    assert sum(v.metric == "latency_ms" for v in broken) == 18
+    reasons = {v.reason for v in broken if v.case == SCRATCH8}
+    assert reasons == {"budget accuracy >= 0.9 broken: 0.825", "budget latency_ms <= 0.01 broken: 0.0106"}
+    assert compare(tight, tight).exit_code == 1
+
+
+def test_a_budget_of_a_missing_figure_is_not_kept():
+    run = budgeted(base(), Budget(metric="latency_p99_ms", op="<=", limit=1))
+    run = made_up.with_record(run, KD8, metrics={"latency_p99_ms": None}, reasons={"latency_p99_ms": "612 samples"})
+    (verdict,) = [v for v in judged_budgets(run) if v.verdict != "ok"]
+    assert (verdict.case, verdict.verdict) == (KD8, "incomparable")
+    assert verdict.reason == "budget latency_p99_ms <= 1 not judged: 612 samples"
+
+
+def test_a_failed_case_breaks_its_budgets():
+    (verdict,) = broken_budgets(made_up.run())
+    assert verdict.reason == "budget accuracy >= 0.8 broken: crashed: signal 11 (SIGSEGV)"
+
+
+def test_budgets_of_another_kdbench_are_one_line():
+    run = base(suite=made_up.suite().model_dump(mode="json") | {"budgets": {"xnnpack-int8": [{"metric": "accuracy"}]}})
+    with pytest.raises(UsageError, match=r"the budgets of run 20261124T040506Z-00ab cannot be read: Field required"):
+        judged_budgets(run)

@@ -1,0 +1,146 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats as reference
+
+from kdbench import stats
+from kdbench.stats import Interval, dominated, holm, paired_bootstrap, paired_t, t_half_width, wilson, wilson_half_width
+
+
+def test_t_half_width_is_scipys_interval_and_none_of_one_value():
+    values = [0.83, 0.86, 0.81, 0.9]
+    low, high = reference.t.interval(0.95, 3, np.mean(values), reference.sem(values))
+    assert t_half_width(values) == pytest.approx((high - low) / 2, rel=1e-12)
+    assert t_half_width(values, 0.8) < t_half_width(values)
+    assert t_half_width([0.5]) is None
+    assert t_half_width([]) is None
+    assert t_half_width([0.5, 0.5]) == 0
+
+
+def test_t_interval_covers_the_mean_as_often_as_it_says():
+    draws = np.random.default_rng(1).normal(0.9, 0.01, (4000, 3))
+    covered = sum(abs(row.mean() - 0.9) <= (t_half_width(row) or 0) for row in draws)
+    assert 0.94 < covered / len(draws) < 0.96
+
+
+@pytest.mark.parametrize(("hits", "n"), [(0, 10), (10, 10), (298, 360), (1, 3)])
+def test_wilson_is_scipys_interval(hits, n):
+    theirs = reference.binomtest(hits, n).proportion_ci(method="wilson")
+    assert wilson(hits / n, n) == pytest.approx((theirs.low, theirs.high), abs=1e-12)
+    assert wilson_half_width(hits / n, n) == pytest.approx((theirs.high - theirs.low) / 2, abs=1e-12)
+
+
+def test_wilson_covers_a_proportion_about_as_often_as_it_says():
+    hits = np.random.default_rng(2).binomial(360, 0.95, 4000)
+    covered = sum(low <= 0.95 <= high for low, high in (wilson(k / 360, 360) for k in hits))
+    assert 0.93 < covered / len(hits) < 0.97
+
+
+@pytest.mark.parametrize(("share", "n"), [(-0.1, 10), (1.1, 10), (0.5, 0)])
+def test_wilson_of_no_proportion_is_refused(share, n):
+    with pytest.raises(ValueError, match="no proportion"):
+        wilson(share, n)
+
+
+def test_paired_bootstrap_covers_the_difference_about_as_often_as_it_says():
+    generator = np.random.default_rng(3)
+    covered = 0
+    for _ in range(400):
+        a = generator.random(360) < 0.9
+        b = np.where(generator.random(360) < 0.1, generator.random(360) < 0.4, a)
+        # E[a - b] = 0.1 * (0.9 - 0.4)
+        interval = paired_bootstrap(a, b, generator, resamples=1000)
+        covered += interval.low <= 0.05 <= interval.high
+    assert 0.92 < covered / 400 < 0.98
+
+
+def test_paired_bootstrap_of_many_values_agrees_with_scipy_and_of_few_with_its_own_slow_way():
+    generator = np.random.default_rng(4)
+    a, b = generator.normal(1, 1, 300), generator.normal(0, 1, 300)
+    mine = paired_bootstrap(a, b, np.random.default_rng(0), resamples=4000)
+    theirs = reference.bootstrap((a - b,), np.mean, n_resamples=4000, method="percentile", rng=np.random.default_rng(0))
+    assert mine.estimate == pytest.approx((a - b).mean())
+    assert mine.low == pytest.approx(theirs.confidence_interval.low, abs=0.02)
+    assert mine.high == pytest.approx(theirs.confidence_interval.high, abs=0.02)
+    few = np.repeat([1.0, 0.0, -1.0], [30, 320, 10])
+    quick = paired_bootstrap(few, np.zeros(360), np.random.default_rng(0), resamples=8000)
+    drawn = [few[np.random.default_rng(i).integers(0, 360, 360)].mean() for i in range(8000)]
+    assert [quick.low, quick.high] == pytest.approx(np.quantile(drawn, [0.025, 0.975]), abs=0.004)
+    again = paired_bootstrap(few, np.zeros(360), np.random.default_rng(0), resamples=8000)
+    assert again == quick
+
+
+def test_paired_t_is_scipys_interval_and_none_of_one_pair():
+    a, b = [0.9, 0.92, 0.91], [0.85, 0.89, 0.84]
+    interval = paired_t(a, b)
+    theirs = reference.ttest_rel(a, b).confidence_interval()
+    assert (interval.low, interval.high) == pytest.approx((theirs.low, theirs.high))
+    assert interval.estimate == pytest.approx(0.05)
+    assert paired_t([1.0], [0.0]) is None
+
+
+@pytest.mark.parametrize("n", [2, 3, 5])
+def test_paired_t_calls_equals_different_as_rarely_as_it_says(n):
+    generator = np.random.default_rng(n)
+    right = generator.binomial(360, 0.85, (2, 4000, n))  # two methods of one quality, 360 test items
+    wrong = sum(paired_t(a / 360, b / 360, resolution=1 / 360).excludes_zero for a, b in zip(*right, strict=True))
+    assert wrong / 4000 < 0.06
+
+
+def test_without_a_resolution_two_equal_differences_would_prove_anything():
+    a, b = [301 / 360, 311 / 360], [300 / 360, 310 / 360]
+    assert paired_t(np.array([3, 4]), np.array([2, 3])).excludes_zero
+    assert not paired_t(a, b, resolution=1 / 360).excludes_zero
+    assert paired_t([0.9, 0.95], [0.8, 0.85], resolution=1 / 360).excludes_zero
+
+
+def test_an_interval_excludes_zero_on_either_side():
+    assert Interval(1, 0.5, 1.5).excludes_zero
+    assert Interval(-1, -1.5, -0.5).excludes_zero
+    assert not Interval(0.5, -0.1, 1.1).excludes_zero
+    assert not Interval(0, 0, 0).excludes_zero
+
+
+def test_dominated_rows():
+    points = [
+        [0.9, 10, 100],  # best quality
+        [0.9, 10, 100],  # its equal
+        [0.9, 10, 101],  # larger
+        [0.8, 9, 120],  # faster
+        [0.8, 9.5, 120],  # slower than that
+        [math.nan, 1, 1],  # unknown
+    ]
+    mask = dominated(points, ("higher", "lower", "lower"))
+    assert mask.tolist() == [False, False, True, False, True, False]
+    with pytest.raises(ValueError, match="3 columns, but 2 directions"):
+        dominated(points, ("higher", "lower"))
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=12))
+def test_dominated_is_what_its_definition_says(points):
+    mask = dominated(points, ("higher", "lower"))
+    for (quality, cost), beaten in zip(points, mask, strict=True):
+        assert beaten == any(q >= quality and c <= cost and (q, c) != (quality, cost) for q, c in points)
+
+
+def test_holm_steps_down():
+    assert holm([0.01, 0.04, 0.03]).tolist() == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.9, 0.8]).tolist() == [1.0, 1.0]
+    assert holm([]).tolist() == []
+
+
+def test_holm_keeps_the_familywise_error():
+    p = np.random.default_rng(5).random((4000, 10))
+    assert sum((holm(row) < 0.05).any() for row in p) / len(p) < 0.06
+
+
+def test_what_cannot_be_paired_or_is_no_number_is_refused():
+    with pytest.raises(ValueError, match="2 values cannot be paired with 3"):
+        paired_t([1, 2], [1, 2, 3])
+    with pytest.raises(ValueError, match="none of them NaN"):
+        t_half_width([1.0, math.nan])
+    assert stats.t_half_width(np.array([1, 2])) > 0

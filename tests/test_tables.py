@@ -1,0 +1,164 @@
+import made_up
+import pytest
+
+from kdbench.errors import UsageError
+from kdbench.frame import frame, summary
+from kdbench.measures.metric import METRICS
+from kdbench.tables import BEST, DEFAULT_COLUMNS, DOMINATED, NONE, SAME, digits_of, plain, table_of
+
+
+def table(run=None, columns=(), **options):
+    return table_of(summary(frame([run or made_up.run()]), **options), columns)
+
+
+def cells(laid, method, target, section=0):
+    ids = [column.id for column in laid.columns]
+    (found,) = [
+        dict(zip(ids, row, strict=True))
+        for row in laid.sections[section].rows
+        if (row[0].text, row[1].text) == (method, target)
+    ]
+    return found
+
+
+def test_the_default_columns_tell_the_story():
+    laid = table()
+    assert tuple(column.id for column in laid.columns) == DEFAULT_COLUMNS
+    units = {column.id: column.unit for column in laid.columns if column.numeric}
+    assert units == {
+        "seeds": "", "accuracy": "%", "accuracy_drop": "pt", "agreement": "%", "size_bytes": "kB",
+        "size_bytes_ratio": "/teacher", "latency_ms": "us", "latency_ref": "", "peak_rss_bytes": "MB", "train_s": "s",
+    }  # fmt: skip
+
+
+def test_a_section_a_pair_says_suite_version_run_recipe_machine_and_runtime():
+    first, second = table().sections
+    assert first.title == "made v1 · digits:resnet8-dscnn · host · run 20261124T040506Z-00ab"
+    assert second.title.startswith("made v1 · digits:resnet20-dscnn")
+    assert first.source == (
+        "fast recipes (ours, not the literature's) · amd-epyc-linux-x86-64 · native executorch-1.5.1 x86_64, 1 thread"
+    )
+    assert [len(section.rows) for section in (first, second)] == [8, 8]
+    assert table(made_up.run(partial=True)).sections[0].title.endswith("(partial: a selection of the suite's cases)")
+
+
+def test_reference_recipes_are_told_from_fast_ones():
+    recipe = made_up.suite().recipes["student"].model_copy(update={"kind": "reference"})
+    suite = made_up.suite(recipes={"teacher": recipe, "student": recipe}).model_dump(mode="json")
+    assert table(made_up.run(suite=suite)).sections[0].source.startswith("reference recipes (the literature's)")
+
+
+def test_cells_of_the_teacher_of_students_and_of_shared_speed():
+    laid = table()
+    teacher = cells(laid, "teacher", "xnnpack-fp32")
+    assert teacher["accuracy"].text == "99.17"
+    assert teacher["latency_ms"].text == "81.20 ±0.81"
+    assert teacher["size_bytes_ratio"].text == "1.000"
+    kd = cells(laid, "kd", "xnnpack-fp32")
+    assert kd["accuracy"].text == "90.93 ±2.22"
+    assert kd["accuracy"].strong
+    assert kd["method"].mark == BEST
+    assert {kd[metric].text for metric in ("latency_ms", "latency_ref", "peak_rss_bytes")} == {SAME}
+    scratch = cells(laid, "scratch", "xnnpack-fp32")
+    assert scratch["method"].mark == DOMINATED
+    assert scratch["latency_ms"].text == "9.13 ±0.09"
+
+
+def test_failures_empty_figures_and_flags_have_notes():
+    laid = table()
+    fitnet = cells(laid, "fitnet", "xnnpack-int8")
+    assert fitnet["seeds"].text == "2/3"
+    assert laid.notes[fitnet["method"].note - 1] == "fitnet xnnpack-int8: s1 crashed: signal 11 (SIGSEGV)"
+    teacher = cells(laid, "teacher", "xnnpack-fp32")
+    assert teacher["agreement"].text == NONE
+    assert laid.notes[teacher["agreement"].note - 1] == "agreement: the teacher is not compared with itself"
+    noisy = cells(laid, "scratch", "xnnpack-int8")
+    assert laid.notes[noisy["latency_ms"].note - 1] == "xnnpack-int8 speed: noisy"
+    assert len(laid.notes) == 3
+
+
+def test_a_wholly_failed_row_has_no_figures_and_one_note():
+    run = made_up.run(broken=False)
+    bad = tuple(made_up.failed(r, "timed-out", "300 s") if r.method == "fitnet" else r for r in run.records)
+    laid = table(run.model_copy(update={"records": bad}))
+    row = cells(laid, "fitnet", "xnnpack-fp32")
+    assert row["seeds"].text == "0/3"
+    assert {row[metric].text for metric in ("accuracy", "size_bytes", "latency_ms", "train_s")} == {NONE}
+    assert laid.notes[row["method"].note - 1] == "fitnet xnnpack-fp32: s0 s1 s2 timed-out: 300 s"
+
+
+def test_the_legend_explains_every_sign_that_is_used_and_no_other():
+    said = "\n".join(table().legend)
+    for sign in (
+        "±:",
+        "± of latency",
+        "=:",
+        f"{DOMINATED} dominated",
+        f"{BEST} best",
+        "/teacher:",
+        "360 test items alone",
+    ):
+        assert sign in said, sign
+    alone = "\n".join(table(columns=("method", "target", "params")).legend)
+    assert "± of latency" not in alone
+    assert "=:" not in alone
+    assert "360 test items" not in alone
+
+
+def test_where_nobody_is_best_the_rule_is_still_said():
+    run = made_up.run()
+    even = run.model_copy(update={"records": tuple(r for r in run.records if r.method in ("teacher", "kd"))})
+    assert table(even).legend[-1].startswith(f"no row is marked {BEST} best: ")
+
+
+def test_chosen_columns_show_their_spread():
+    laid = table(columns=("method", "target", "train_s", "kl_teacher", "latency_ms_ratio", "structure"))
+    row = cells(laid, "kd", "xnnpack-fp32")
+    assert row["train_s"].text == "2.75 ±0.62"
+    assert row["kl_teacher"].text == "0.310 ±0.025"
+    assert row["latency_ms_ratio"].text == SAME
+    assert row["structure"].text == made_up.structure("dscnn", "xnnpack-fp32")
+
+
+def test_an_unknown_column_is_one_line_with_what_was_meant():
+    with pytest.raises(UsageError, match=r"--columns: unknown column 'acuracy'; did you mean 'accuracy'"):
+        table(columns=("acuracy",))
+    with pytest.raises(UsageError, match="the run holds no cases"):
+        table(made_up.run(records=()))
+
+
+def test_another_tasks_quality_stands_where_accuracy_does():
+    run = made_up.run()
+    records = tuple(
+        r.model_copy(update={"details": {"quality": "bleu"}, "metrics": {"bleu": 20.0 + r.seed}}) for r in run.records
+    )
+    laid = table(run.model_copy(update={"records": records}))
+    assert [column.id for column in laid.columns][3] == "bleu"
+    assert cells(laid, "kd", "xnnpack-fp32")["bleu"].text == "21.000 ±2.484"
+
+
+def test_rows_per_seed_show_the_seed():
+    laid = table(per_seed=True)
+    assert [column.id for column in laid.columns][2] == "seed"
+    assert [row[2].text for row in laid.sections[0].rows if row[0].text == "kd"] == ["0", "0", "1", "1", "2", "2"]
+
+
+@pytest.mark.parametrize(
+    ("metric", "value", "digits"),
+    [
+        ("latency_ms", 0.00913, 2),
+        ("latency_ms", 0.5, 2),
+        ("latency_ms", 1.5, 1),
+        ("latency_ms", 15.0, 0),
+        ("latency_ms", 1500.0, 0),
+        ("params", 123456.0, 0),
+        ("size_bytes", 123_456_789.0, 1),
+        ("train_s", 0.0, 2),
+    ],
+)
+def test_times_have_at_most_five_significant_digits(metric, value, digits):
+    assert digits_of(METRICS[metric], value) == digits
+
+
+def test_names_from_files_cannot_draw_on_the_terminal():
+    assert plain("a\x1b[31mb\nc\td") == "a?[31mb c d"

@@ -29,7 +29,9 @@ def matching(name: str, known: Sequence[str]) -> list[str]:
     if name in known:
         return [name]
     wanted = [part for part in name.split("/") if part]
-    return [case for case in known if wanted and _has(case, wanted)] or [case for case in known if name and name in case]
+    return [case for case in known if wanted and _has(case, wanted)] or [
+        case for case in known if name and name in case
+    ]
 
 
 def find_case(name: str, results: Path, run: str | None = None) -> tuple[Run, Record]:

@@ -17,7 +17,7 @@ from kdbench.workers import Workers
 class Event:
     """What happens in a session, for whoever shows progress.
 
-    ``stage`` is the kind of stage; ``done`` and ``total`` count stages, ``share`` is the progress of this one in [0, 1].
+    ``stage`` is the kind of stage; ``done`` and ``total`` count stages; ``share`` in [0, 1] is how far this one is.
     """
 
     kind: Literal["found", "started", "told", "made", "failed", "measuring"]

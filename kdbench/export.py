@@ -63,7 +63,9 @@ class _Sample:
     label: str
 
 
-def export(case: str, to: Path, store: Store, results: Path, run: str | None = None, *, force: bool = False) -> Exported:
+def export(
+    case: str, to: Path, store: Store, results: Path, run: str | None = None, *, force: bool = False
+) -> Exported:
     """Write the program of a case to the folder ``to``, whole or not at all, with labels, contract, sample and loader.
 
     ``case`` is an id or a part of one, see ``cases.find_case``. ``force`` replaces an earlier export, and nothing else.
@@ -75,10 +77,14 @@ def export(case: str, to: Path, store: Store, results: Path, run: str | None = N
     _check_free(to, force=force)
     found, record = find_case(case, results, run)
     if record.status != "ok" or not record.program_sha256:
-        raise MeasureError(f"case {record.case} of run {found.id} has no program to ship: {record.status}: {record.reason}")
+        raise MeasureError(
+            f"case {record.case} of run {found.id} has no program to ship: {record.status}: {record.reason}"
+        )
     program = store.find("program", "program.pte", record.program_sha256)
     if program is None:
-        raise MeasureError(f"the program of {record.case} is no longer in the store {store.root}; {again(found, record)}")
+        raise MeasureError(
+            f"the program of {record.case} is no longer in the store {store.root}; {again(found, record)}"
+        )
     sample, dataset, meaning = _sample(program, found, record, store)
     contract = _contract(program, found, record, sample, dataset, meaning)
     with _folder(to) as out:
@@ -106,11 +112,15 @@ def _sample(program: Artefact, run: Run, record: Record, store: Store) -> tuple[
     spec = program.spec
     dataset: Dataset = load("datasets", spec["data"]["name"])()
     if dataset.sha256 != spec["data"]["sha256"]:
-        raise MeasureError(f"data set {dataset.name!r} is not the one that {record.case} was made with; {again(run, record)}")
+        raise MeasureError(
+            f"data set {dataset.name!r} is not the one that {record.case} was made with; {again(run, record)}"
+        )
     task = load("tasks", spec["task"])()
     stored = _outputs(program, run, record, store)
     if stored is None:
-        raise MeasureError(f"the outputs of {record.case} are no longer in the store {store.root}; {again(run, record)}")
+        raise MeasureError(
+            f"the outputs of {record.case} are no longer in the store {store.root}; {again(run, record)}"
+        )
     item = dataset.test.inputs[:1]
     sample = _Sample(
         item=item[0],

@@ -22,7 +22,10 @@ def cpu_name() -> str:
     """The processor's name as its maker gives it."""
     if platform.system() == "Darwin":
         told = subprocess.run(
-            ["/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"], capture_output=True, text=True, check=False,
+            ["/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"],
+            capture_output=True,
+            text=True,
+            check=False,
         )
         return told.stdout.strip() or platform.machine()
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ from kdbench.spec import TEACHER, MethodSpec, Pair, Suite
 from kdbench.stage import Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
 TEACHER_SEED = 0
 """One teacher a pair, as in the literature: its own seed, whatever the students' are."""

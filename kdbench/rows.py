@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
@@ -14,10 +13,13 @@ from kdbench.machine import commit, libraries, machine
 from kdbench.measures.measure import Evidence, Figure
 from kdbench.npz import Items
 from kdbench.plan import Case, cases_of
+from kdbench.privacy import cleaned
 from kdbench.records import Curve, Network, Provenance, Record, Run
 from kdbench.store import Artefact, content_key
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from kdbench.measures.measure import Measure
@@ -30,7 +32,9 @@ CHECKPOINT = "weights.safetensors"
 PROGRAM = "program.pte"
 
 
-def run_of(finished: Finished, declared: Suite, command: Sequence[str], started: datetime) -> tuple[Run, dict[str, Items]]:
+def run_of(
+    finished: Finished, declared: Suite, command: Sequence[str], started: datetime
+) -> tuple[Run, dict[str, Items]]:
     """The run of a session and the per-item results of its cases.
 
     ``declared`` is the suite as its file says it: a run that lacks one of its cases is partial.
@@ -40,7 +44,7 @@ def run_of(finished: Finished, declared: Suite, command: Sequence[str], started:
     records = tuple(_record(finished, case, evidence[case.id]) for case in finished.cases)
     items = {case: items for case, known in evidence.items() if (items := _items(task, known)) is not None}
     now = datetime.now(UTC)
-    table = finished.suite.model_dump(mode="json")
+    table = cleaned(finished.suite.model_dump(mode="json"))
     head, dirty = commit()
     run = Run(
         id=f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}",
@@ -173,7 +177,7 @@ def _networks(finished: Finished) -> dict[str, Network]:
             architecture=stage.spec["architecture"]["name"],
             recipe_sha256=content_key(stage.spec["recipe"]),
             teacher_sha256=taught.files[CHECKPOINT] if taught else "",
-            curves=tuple(Curve(name=curve["name"], values=tuple(curve["values"])) for curve in facts["curves"]),
+            curves=tuple(Curve.model_validate(curve) for curve in facts["curves"]),
             steps=facts["steps"],
             seconds=facts["seconds"],
             device=facts["device"],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,8 @@ from kdbench.store import Artefact, Store, file_sha256
 from kdbench.worker import Failed
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from numpy.typing import NDArray
 
     from kdbench.data.dataset import Dataset
@@ -100,7 +101,11 @@ def execute(suite: Suite, cases: Sequence[Case], store: Store, jobs: int | None,
 
 
 def _speeds(
-    finished: Finished, name: str, device: Device, datasets: Mapping[str, Dataset], listen: Listener,
+    finished: Finished,
+    name: str,
+    device: Device,
+    datasets: Mapping[str, Dataset],
+    listen: Listener,
 ) -> dict[str, Timing]:
     """Each structure of a device timed once: one seed's program, checked against a second's."""
     programs: dict[str, SpeedProgram] = {}
@@ -120,7 +125,17 @@ def _speeds(
         return {}
 
     def tell(share: float, text: str) -> None:
-        listen(Event("measuring", f"measure on {name}", "measure", len(finished.outcomes), len(finished.outcomes), share, text))
+        listen(
+            Event(
+                "measuring",
+                f"measure on {name}",
+                "measure",
+                len(finished.outcomes),
+                len(finished.outcomes),
+                share,
+                text,
+            )
+        )
 
     reference = SpeedProgram(ruler.path("program.pte"), (np.load(ruler.path("input.npy"), allow_pickle=False)[None],))
     return measure_speeds(device, programs, reference, finished.suite.protocol, tell)

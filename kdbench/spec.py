@@ -248,13 +248,17 @@ def _suite(table: dict[str, Any], path: Path) -> Suite:
     if isinstance(methods, dict):
         for label, options in methods.items():
             if not isinstance(options, dict):
-                raise UsageError(f"{path} [methods] {label}: found {options!r}, expected a table of options such as {{}}")
+                raise UsageError(
+                    f"{path} [methods] {label}: found {options!r}, expected a table of options such as {{}}"
+                )
             if label == TEACHER:
                 raise UsageError(f"{path} [methods]: {TEACHER!r} is the name of the teacher's own rows; choose another")
         table["methods"] = [method_spec(label, options, f"in {path} [methods]") for label, options in methods.items()]
     budgets = table.get("budgets")
     if isinstance(budgets, dict):
-        table["budgets"] = {target: _budgets(limits, f"{path} [budgets.{target!r}]") for target, limits in budgets.items()}
+        table["budgets"] = {
+            target: _budgets(limits, f"{path} [budgets.{target!r}]") for target, limits in budgets.items()
+        }
     try:
         suite = Suite.model_validate(table)
     except ValidationError as error:
@@ -292,7 +296,7 @@ def _budgets(limits: Any, where: str) -> tuple[Budget, ...]:
         match = _BUDGET.match(text) if isinstance(text, str) else None
         if match is None:
             raise UsageError(f'{where} {metric}: found {text!r}, expected a limit such as "<= 120000"')
-        budgets.append(Budget(metric=metric, op=match["op"], limit=float(match["limit"])))  # type: ignore[arg-type]
+        budgets.append(Budget(metric=metric, op=match["op"], limit=float(match["limit"])))
     return tuple(budgets)
 
 
@@ -334,5 +338,3 @@ def _keys(tables: list[str]) -> list[str]:
     if tables == ["recipes"]:
         return ["teacher", "student"]
     return list(_TABLES[tables[0]].model_fields) if tables[0] in _TABLES else []
-
-

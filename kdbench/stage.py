@@ -7,10 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
-from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from kdbench.store import Artefact, content_key
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Tell = Callable[[float, str], None]
 """How a running stage reports: the share done in [0, 1], and a few words such as ``epoch 3/30 loss 0.41``."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kdbench.errors import UsageError
 from kdbench.spec import TEACHER, Suite, method_spec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def with_methods(suite: Suite, uses: Sequence[str], options: Sequence[str]) -> Suite:

@@ -1,4 +1,4 @@
-"""A worker: the process that runs stages, ``python -m kdbench.worker``, and what it and its employer say to each other."""
+"""A worker: the process that runs stages (``python -m kdbench.worker``), and what is said between it and its master."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import contextlib
 import signal
 import sys
 import traceback
-from collections.abc import Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -17,6 +16,7 @@ from kdbench.stage import imported
 from kdbench.store import Artefact, Store
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import FrameType
 
     from kdbench.stage import Tell
@@ -64,7 +64,7 @@ Report = Told | Done | Failed
 
 
 def serve(descriptor: int, root: Path) -> None:
-    """A worker's life. Ctrl-C is the parent's to handle; its SIGTERM unwinds the stage, so that nothing stays behind."""
+    """A worker's life. Ctrl-C is its master's to handle; SIGTERM unwinds the stage, so that nothing stays behind."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _leave)
     connection, store = Connection(descriptor), Store(root)

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
 from multiprocessing.connection import Connection, Pipe, wait
 from typing import TYPE_CHECKING, Self
 
@@ -15,6 +14,7 @@ from kdbench.errors import KdbenchError
 from kdbench.worker import Failed, Order, Report, Told
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
     from types import TracebackType
 
@@ -37,7 +37,9 @@ class Workers:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
         for worker in self._workers:
             worker.ask_to_stop()
         for worker in self._workers:

@@ -18,7 +18,7 @@ HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 @click.group(context_settings=HELP)
 @click.version_option(__version__, prog_name="kdbench")
 def cli() -> None:
-    """Distil, lower to ExecuTorch, measure, compare: benchmarks of the program that ships.
+    r"""Distil, lower to ExecuTorch, measure, compare: benchmarks of the program that ships.
 
     \b
     kdbench run digits               a suite: trains, lowers, measures, prints the table

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -11,18 +10,29 @@ import click
 from kdbench.cli import options
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from kdbench.session import Finished
 
 
 @click.command("run")
 @click.argument("suite")
-@click.option("--quick", is_flag=True, help="The suite's [quick] variant: does it work here? Never compared with the full one.")
+@click.option(
+    "--quick", is_flag=True, help="The suite's [quick] variant: does it work here? Never compared with the full one."
+)
 @click.option("--only", metavar="AXIS=VALUE,...", help="Only these cases: pair=, method=, target=, seed=, device=.")
-@click.option("--method", "methods", multiple=True, metavar="NAME|FILE.py:CLASS", help="Add a method's rows; nothing else is retrained.")
+@click.option(
+    "--method",
+    "methods",
+    multiple=True,
+    metavar="NAME|FILE.py:CLASS",
+    help="Add a method's rows; nothing else is retrained.",
+)
 @click.option("-o", "--option", "settings", multiple=True, metavar="KEY=VALUE", help="An option of the added method.")
 @click.option("--seeds", metavar="0,1,2|0-9", help="Other seeds than the suite's.")
 @click.option("--jobs", type=click.IntRange(min=1), help="Stages side by side (default: one a core).")
-@click.option("--train-device", type=click.Choice(["cpu", "cuda"]), help="Train there instead of where the recipe says.")
+@click.option(
+    "--train-device", type=click.Choice(["cpu", "cuda"]), help="Train there instead of where the recipe says."
+)
 @options.store
 @options.results
 def command(
@@ -45,8 +55,7 @@ def command(
 
     from kdbench.cli.progress import Progress
     from kdbench.errors import EXIT_FAILED, EXIT_REGRESSED, worst
-    from kdbench.formats import render
-    from kdbench.frame import frame, summary
+    from kdbench.formats import terminal
     from kdbench.gate import broken_budgets
     from kdbench.plan import cases_of, select
     from kdbench.results import check_writable, save
@@ -68,11 +77,11 @@ def command(
     run, items = run_of(finished, declared, ("kdbench", *sys.argv[1:]), started)
     folder = save(run, finished.samples(), items, results)
     broken = broken_budgets(run)
-    click.echo(render(summary(frame([run])), "terminal", [], width=options.width(), colour=options.colour()))
+    click.echo(terminal([run]), nl=False)
     click.echo(_made(finished))
     click.echo(f"run {run.id} in {folder}" + (" (partial)" if run.partial else ""))
     for verdict in broken:
-        click.echo(f"budget broken: {verdict.case}: {verdict.reason}")
+        click.echo(str(verdict))
     failed = [record for record in run.records if record.status not in {"ok", "not-applicable"}]
     return worst([EXIT_REGRESSED] * bool(broken) + [EXIT_FAILED] * bool(failed))
 

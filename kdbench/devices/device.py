@@ -20,7 +20,7 @@ class Device(Protocol):
 
     @property
     def runtime(self) -> str:
-        """The runner's kind, the executorch version and the instruction set, such as ``native executorch-1.5.1 x86_64``."""
+        """The runner's kind, the executorch version, the instruction set: ``native executorch-1.5.1 x86_64``."""
         ...
 
     def run(self, job: Job) -> Result:

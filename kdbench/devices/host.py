@@ -28,7 +28,7 @@ _QUIET = {"LC_ALL": "C", "PATH": "/usr/bin:/bin"}
 
 
 def host(name: str = "host") -> Host:
-    """This machine: the native runner, or the Python runtime in a process of its own where there is no compiler."""
+    """The machine itself: the native runner, or the Python runtime in a process of its own where there is no compiler."""
     wanted = os.environ.get("KDBENCH_RUNNER") or ("native" if find_compiler() else "python")
     if wanted not in RUNNERS:
         raise UsageError(f"KDBENCH_RUNNER={wanted!r}: expected native or python")
@@ -37,7 +37,7 @@ def host(name: str = "host") -> Host:
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """This machine. ``kind`` is the runner: figures of the two are never compared with each other."""
+    """The machine itself. ``kind`` is the runner: figures of the two are never compared with each other."""
 
     name: str
     kind: Literal["native", "python"]
@@ -59,7 +59,9 @@ class Host:
     def _command(self) -> tuple[list[str], dict[str, str]]:
         if self.kind == "native":
             return [str(runner())], _QUIET
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(("COV_", "OMP_", "PYTEST"))}
+        environment = {
+            name: value for name, value in os.environ.items() if not name.startswith(("COV_", "OMP_", "PYTEST"))
+        }
         return [sys.executable, "-m", "kdbench.devices.python_runner"], environment
 
     def _finish(self, command: list[str], environment: dict[str, str], timeout: float, folder: Path) -> None:

@@ -133,8 +133,8 @@ class Runner:
         warmup_runs, warmup_ns, min_runs, min_ns, max_ns, block_ns, seed, count = numbers
         courses: list[tuple[dict[str, Any], Iterator[list[Any]]]] = []
         for _ in range(count):
-            _, program, entry = next(self._lines)
-            courses.append((self._programs[int(program)], _cycle(self._inputs[int(entry)])))
+            _, place, entry = next(self._lines)
+            courses.append((self._programs[int(place)], _cycle(self._inputs[int(entry)])))
         for program, items in courses:
             if program["first_ns"] < 0:
                 program["first_ns"] = self._execute(program, next(items))

@@ -62,10 +62,19 @@ def write_job(job: Job, folder: Path, cpu: int = -1) -> None:
                 lines.append(("memory", memories))
                 memories += 1
             case Interleave():
-                timing = (step.warmup_runs, step.warmup_ns, step.min_runs, step.min_ns, step.max_ns, step.block_ns, step.seed)
+                timing = (
+                    step.warmup_runs,
+                    step.warmup_ns,
+                    step.min_runs,
+                    step.min_ns,
+                    step.max_ns,
+                    step.block_ns,
+                    step.seed,
+                )
                 lines.append(("interleave", *timing, len(step.programs)))
                 lines += [
-                    ("time", _at(programs, name, "program"), _at(inputs, step.inputs[name], "input")) for name in step.programs
+                    ("time", _at(programs, name, "program"), _at(inputs, step.inputs[name], "input"))
+                    for name in step.programs
                 ]
     lines.append(("end", len(lines)))
     text = "".join("\t".join(_field(field) for field in line) + "\n" for line in lines)

@@ -103,9 +103,12 @@ def _network() -> nn.Module:
 def _numbers(shape: tuple[int, ...], start: int) -> NDArray[np.float32]:
     """Numbers in [-1, 1) that follow from their places by integer arithmetic alone: the same on every machine.
 
-    Knuth's multiplicative hash of the place, its top 16 bits as a fraction.
+    The finaliser of MurmurHash3 (Appleby, public domain) of the place, its top 16 bits as a fraction.
     """
-    count = int(np.prod(shape))
-    hashed = (np.arange(start + 1, start + 1 + count, dtype=np.uint64) * np.uint64(2654435761)) & np.uint64(0xFFFFFFFF)
+    mask = np.uint64(0xFFFFFFFF)
+    hashed = np.arange(start, start + int(np.prod(shape)), dtype=np.uint64)
+    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
+        hashed ^= hashed >> np.uint64(shift)
+        hashed = (hashed * np.uint64(factor)) & mask
     top = (hashed >> np.uint64(16)).astype(np.float32)
     return (top / np.float32(32768) - np.float32(1)).reshape(shape)

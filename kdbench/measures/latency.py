@@ -31,7 +31,10 @@ def of_speed(evidence: Evidence, metrics: tuple[str, ...]) -> dict[str, Figure]:
     """The metrics of the evidence's speed; where one is missing, why."""
     speed = evidence.speed
     assert speed is not None
-    absent = {"latency_p99_ms": f"needs 1,000 samples, there are {speed.samples}", "latency_ref": "no reference was timed"}
+    absent = {
+        "latency_p99_ms": f"needs 1,000 samples, there are {speed.samples}",
+        "latency_ref": "no reference was timed",
+    }
     figures: dict[str, Figure] = {}
     for metric in metrics:
         value = speed.metrics.get(metric)

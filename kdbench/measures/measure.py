@@ -41,7 +41,9 @@ class Evidence:
 
     def missing(self, needs: tuple[str, ...]) -> str:
         """Which of ``needs`` this case lacks, as the reason for an empty figure; empty where it lacks none."""
-        lacking = [name for name in needs if (part := getattr(self, name)) is None or (isinstance(part, dict) and not part)]
+        lacking = [
+            name for name in needs if (part := getattr(self, name)) is None or (isinstance(part, dict) and not part)
+        ]
         return f"no {lacking[0]}" if lacking else ""
 
 

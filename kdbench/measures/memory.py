@@ -34,7 +34,11 @@ class Memory:
 
 
 def peak_rss(
-    device: Device, path: Path, method: str, inputs: tuple[NDArray[np.generic], ...], protocol: Protocol,
+    device: Device,
+    path: Path,
+    method: str,
+    inputs: tuple[NDArray[np.generic], ...],
+    protocol: Protocol,
 ) -> int:
     """Bytes that loading the program and running it a few times adds to the peak of an empty runner, at least 0.
 

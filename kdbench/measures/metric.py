@@ -32,14 +32,25 @@ class Metric:
 METRICS: dict[str, Metric] = {
     metric.id: metric
     for metric in (
-        Metric("accuracy", "fraction", "higher", "exact", "accuracy", "of the program on the whole test set", 100, "%", 2),
+        Metric(
+            "accuracy", "fraction", "higher", "exact", "accuracy", "of the program on the whole test set", 100, "%", 2
+        ),
         Metric("accuracy_eager", "fraction", "higher", "exact", "eager", "of the eager network", 100, "%", 2),
         Metric("accuracy_drop", "fraction", "lower", "exact", "drop", "eager minus program", 100, "pt", 2),
-        Metric("flips", "fraction", "lower", "exact", "flips", "test items on which program and eager differ", 100, "%", 2),
+        Metric(
+            "flips", "fraction", "lower", "exact", "flips", "test items on which program and eager differ", 100, "%", 2
+        ),
         Metric("agreement", "fraction", "higher", "exact", "agreement", "with the teacher's predictions", 100, "%", 2),
         Metric(
-            "agreement_teacher_wrong", "fraction", "higher", "exact", "agr. wrong",
-            "with the teacher where the teacher errs", 100, "%", 1,
+            "agreement_teacher_wrong",
+            "fraction",
+            "higher",
+            "exact",
+            "agr. wrong",
+            "with the teacher where the teacher errs",
+            100,
+            "%",
+            1,
         ),
         Metric("kl_teacher", "nats", "lower", "exact", "KL", "mean KL(teacher || program)", 1, "nats", 3),
         Metric("ece", "fraction", "lower", "exact", "ECE", "expected calibration error, 15 bins", 100, "%", 2),
@@ -47,18 +58,70 @@ METRICS: dict[str, Metric] = {
         Metric("macs", "count", "lower", "exact", "MACs", "multiply-accumulates per inference", 1e-6, "M", 3),
         Metric("size_bytes", "bytes", "lower", "exact", "size", "the .pte file", 1 / 1000, "kB", 1),
         Metric("download_bytes", "bytes", "lower", "exact", "download", "the file, deflate level 9", 1 / 1000, "kB", 1),
-        Metric("weight_bytes", "bytes", "lower", "exact", "weights", "constant data and delegate blobs", 1 / 1000, "kB", 1),
+        Metric(
+            "weight_bytes", "bytes", "lower", "exact", "weights", "constant data and delegate blobs", 1 / 1000, "kB", 1
+        ),
         Metric("arena_bytes", "bytes", "lower", "exact", "arena", "planned memory", 1 / 1000, "kB", 1),
         Metric("delegated", "fraction", "higher", "exact", "delegated", "operators inside a delegate", 100, "%", 0),
-        Metric("quantized_share", "fraction", "higher", "exact", "quantized", "weight bytes below 16 bits", 100, "%", 0),
-        Metric("latency_ms", "ms", "lower", "host", "latency", "steady median of execute()", 1000, "us", 2, shared=True),
-        Metric("latency_p90_ms", "ms", "lower", "host", "p90", "90th percentile of execute()", 1000, "us", 2, shared=True),
-        Metric("latency_p99_ms", "ms", "lower", "host", "p99", "99th percentile, from 1,000 samples on", 1000, "us", 2, shared=True),
-        Metric("latency_ref", "ratio", "lower", "host", "x ref", "median latency over the reference program's", 1, "x", 3, shared=True),
+        Metric(
+            "quantized_share", "fraction", "higher", "exact", "quantized", "weight bytes below 16 bits", 100, "%", 0
+        ),
+        Metric(
+            "latency_ms", "ms", "lower", "host", "latency", "steady median of execute()", 1000, "us", 2, shared=True
+        ),
+        Metric(
+            "latency_p90_ms", "ms", "lower", "host", "p90", "90th percentile of execute()", 1000, "us", 2, shared=True
+        ),
+        Metric(
+            "latency_p99_ms",
+            "ms",
+            "lower",
+            "host",
+            "p99",
+            "99th percentile, from 1,000 samples on",
+            1000,
+            "us",
+            2,
+            shared=True,
+        ),
+        Metric(
+            "latency_ref",
+            "ratio",
+            "lower",
+            "host",
+            "x ref",
+            "median latency over the reference program's",
+            1,
+            "x",
+            3,
+            shared=True,
+        ),
         Metric("load_program_ms", "ms", "lower", "host", "load", "reading the program", 1, "ms", 3, shared=True),
-        Metric("load_method_ms", "ms", "lower", "host", "pack", "loading the method, packing weights", 1, "ms", 3, shared=True),
+        Metric(
+            "load_method_ms",
+            "ms",
+            "lower",
+            "host",
+            "pack",
+            "loading the method, packing weights",
+            1,
+            "ms",
+            3,
+            shared=True,
+        ),
         Metric("first_ms", "ms", "lower", "host", "first", "the first inference", 1, "ms", 3, shared=True),
-        Metric("peak_rss_bytes", "bytes", "lower", "host", "peak RSS", "runner with the program minus without", 1e-6, "MB", 2, shared=True),
+        Metric(
+            "peak_rss_bytes",
+            "bytes",
+            "lower",
+            "host",
+            "peak RSS",
+            "runner with the program minus without",
+            1e-6,
+            "MB",
+            2,
+            shared=True,
+        ),
         Metric("train_s", "s", "lower", "host", "train", "training the student", 1, "s", 2),
         Metric("train_samples_per_s", "1/s", "higher", "host", "img/s", "training throughput", 1, "/s", 0),
         Metric("train_peak_bytes", "bytes", "lower", "host", "train RSS", "peak memory of training", 1e-6, "MB", 0),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from kdbench.records import Speed
 from kdbench.store import file_sha256
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -95,14 +95,22 @@ def measure_speeds(
 
 def thinned(samples: NDArray[np.int64], most: int = KEPT) -> NDArray[np.int32]:
     """At most ``most`` of the samples [n] in their order, spread evenly, in ns; longer ones than 2.1 s read as that."""
-    places = np.arange(len(samples)) if len(samples) <= most else np.linspace(0, len(samples) - 1, most).round().astype(int)
-    return np.minimum(samples[places], np.iinfo(np.int32).max).astype(np.int32)
+    places = (
+        np.arange(len(samples)) if len(samples) <= most else np.linspace(0, len(samples) - 1, most).round().astype(int)
+    )
+    kept: NDArray[np.int32] = np.minimum(samples[places], np.iinfo(np.int32).max).astype(np.int32)
+    return kept
 
 
 def _job(
-    programs: Mapping[str, SpeedProgram], reference: SpeedProgram | None, protocol: Protocol, process: int,
+    programs: Mapping[str, SpeedProgram],
+    reference: SpeedProgram | None,
+    protocol: Protocol,
+    process: int,
 ) -> Job:
-    entries: dict[str, tuple[Path, SpeedProgram]] = {name: (program.path, program) for name, program in programs.items()}
+    entries: dict[str, tuple[Path, SpeedProgram]] = {
+        name: (program.path, program) for name, program in programs.items()
+    }
     entries |= {name + _CHECK: (program.check, program) for name, program in programs.items() if program.check}
     if reference is not None:
         entries[REFERENCE] = (reference.path, reference)
@@ -123,7 +131,9 @@ def _job(
     )
     return Job(
         programs=tuple(Program(name, path, program.method) for name, (path, program) in entries.items()),
-        inputs=tuple(Input(name, program.inputs) for name, (_, program) in entries.items() if not name.endswith(_CHECK)),
+        inputs=tuple(
+            Input(name, program.inputs) for name, (_, program) in entries.items() if not name.endswith(_CHECK)
+        ),
         steps=(*(Load(name) for name in names), timed),
         threads=protocol.threads,
         pin=protocol.pin,
@@ -132,7 +142,10 @@ def _job(
 
 
 def _culprits(
-    device: Device, programs: Mapping[str, SpeedProgram], reference: SpeedProgram | None, protocol: Protocol,
+    device: Device,
+    programs: Mapping[str, SpeedProgram],
+    reference: SpeedProgram | None,
+    protocol: Protocol,
 ) -> dict[str, StageError]:
     """Of programs whose joint process failed, those that fail alone too, on a short run."""
     short = protocol.model_copy(
@@ -148,14 +161,26 @@ def _culprits(
 
 
 def _timing(
-    name: str, program: SpeedProgram, device: Device, results: Sequence[Result], protocol: Protocol, *, with_reference: bool,
+    name: str,
+    program: SpeedProgram,
+    device: Device,
+    results: Sequence[Result],
+    protocol: Protocol,
+    *,
+    with_reference: bool,
 ) -> Timing:
     processes = [result.samples[name] for result in results]
     medians = np.array([np.median(samples) for samples in processes])
     pooled = np.concatenate(processes)
     p50, p90, p99 = (float(q) / 1e6 for q in np.percentile(pooled, (50, 90, 99), method="linear"))
-    ratios = [m / np.median(r.samples[REFERENCE]) for m, r in zip(medians, results, strict=True)] if with_reference else []
-    checks = [np.median(r.samples[name + _CHECK]) / m for m, r in zip(medians, results, strict=True)] if program.check else []
+    ratios = (
+        [m / np.median(r.samples[REFERENCE]) for m, r in zip(medians, results, strict=True)] if with_reference else []
+    )
+    checks = (
+        [np.median(r.samples[name + _CHECK]) / m for m, r in zip(medians, results, strict=True)]
+        if program.check
+        else []
+    )
     flags = []
     if len(pooled) < protocol.min_runs * len(processes):
         flags.append("few-samples")

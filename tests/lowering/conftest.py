@@ -34,7 +34,7 @@ class Tiny(nn.Module):
 
     def forward(self, x):
         x = self.pointwise(self.depthwise(self.norm(self.stem(x)).relu()).relu()).relu()
-        return self.linear(x.mean((2, 3)))
+        return self.linear(x.mean((2, 3), keepdim=True).flatten(1))
 
 
 class TwoByTwo(nn.Module):

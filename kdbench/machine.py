@@ -39,6 +39,11 @@ def cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
+def usable_cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def machine(simd: str = "") -> Machine:
     """The facts that figures are compared by. ``simd`` is the instruction set that torch chose."""
     cpu = cpu_name()

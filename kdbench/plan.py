@@ -94,10 +94,10 @@ def select(cases: Sequence[Case], only: str) -> tuple[Case, ...]:
 
 @dataclass(frozen=True)
 class Ground:
-    """What keys need to know of the world: the data's hashes, the processor that trains, the devices' runtimes."""
+    """What keys need to know of the world: the data's hashes, what trains each role, the devices' runtimes."""
 
     data: Mapping[str, str]
-    processor: str
+    processors: Mapping[str, str]
     runtimes: Mapping[str, str]
 
 
@@ -160,7 +160,7 @@ def _teacher_network(pair: Pair, suite: Suite, common: Mapping[str, Any], ground
             "recipe": suite.recipes["teacher"].model_dump(mode="json"),
             "method": {"use": "scratch", "options": {}, "digest": ""},
             "seed": TEACHER_SEED,
-            "processor": ground.processor,
+            "processor": ground.processors["teacher"],
         },
     )
 
@@ -179,7 +179,7 @@ def _student_network(case: Case, suite: Suite, common: Mapping[str, Any], ground
             "recipe": suite.recipes["student"].model_dump(mode="json"),
             "method": {"use": case.method.use, "options": case.method.options, "digest": entry.digest()},
             "seed": case.seed,
-            "processor": ground.processor,
+            "processor": ground.processors["student"],
         },
         {"teacher": teacher} if taught else {},
     )

@@ -94,6 +94,8 @@ def find_run(reference: str, results: Path) -> Path:
     """
     path = Path(reference)
     if path.is_file():
+        if path.name != RUN_FILE:
+            raise UsageError(f"{reference} is not a run; expected a folder with a {RUN_FILE}, or that file")
         return path.parent
     if (path / RUN_FILE).is_file():
         return path

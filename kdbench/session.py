@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -10,8 +9,10 @@ import numpy as np
 
 from kdbench.catalog import load
 from kdbench.conduct import Event, Listener, Outcome, conduct
+from kdbench.machine import usable_cores
 from kdbench.measures.speed import SpeedProgram, Timing, measure_speeds
 from kdbench.methods.build import method_from
+from kdbench.models.network import build
 from kdbench.plan import Case, CaseStages, Ground, stages_of
 from kdbench.stage import Stage
 from kdbench.store import Artefact, Store, file_sha256
@@ -72,13 +73,12 @@ def execute(suite: Suite, cases: Sequence[Case], store: Store, jobs: int | None,
     Raises:
         KdbenchError: nothing can go on (the store cannot be written, a data set is not to be had, bad input).
     """
-    for method in suite.methods:
-        method_from(method.use, method.options, "in [methods]")
     datasets = {name: _dataset(name) for name in dict.fromkeys(case.pair.data for case in cases)}
+    _check_options(suite, cases, datasets)
     devices = {name: _device(name) for name in dict.fromkeys(case.device for case in cases)}
     ground = Ground(
         data={name: dataset.sha256 for name, dataset in datasets.items()},
-        processor=_processor(suite),
+        processors=_processors(suite),
         runtimes={name: device.runtime for name, device in devices.items()},
     )
     stages = {case.id: stages_of(case, suite, ground) for case in cases}
@@ -90,8 +90,8 @@ def execute(suite: Suite, cases: Sequence[Case], store: Store, jobs: int | None,
         listen(event)
 
     wanted = [REFERENCE, *(stage for of_case in stages.values() for stage in of_case)]
-    outcomes = conduct(wanted, store, jobs or os.cpu_count() or 1, count)
-    finished = Finished(suite, tuple(cases), stages, outcomes, {}, made, ground.processor)
+    outcomes = conduct(wanted, store, jobs or usable_cores(), count)
+    finished = Finished(suite, tuple(cases), stages, outcomes, {}, made, ground.processors["student"])
     speeds = {
         (structure, name): timing
         for name, device in devices.items()
@@ -141,6 +141,25 @@ def _speeds(
     return measure_speeds(device, programs, reference, finished.suite.protocol, tell)
 
 
+def _check_options(suite: Suite, cases: Sequence[Case], datasets: Mapping[str, Dataset]) -> None:
+    """See that every method and architecture takes its options before anything is trained.
+
+    Raises:
+        UsageError: one does not.
+    """
+    import torch
+
+    task = load("tasks", suite.task)()
+    for method in {case.method.label: case.method for case in cases}.values():
+        method_from(method.use, method.options, "in [methods]")
+    with torch.device("meta"):
+        for pair in {case.pair.id: case.pair for case in cases}.values():
+            dataset = datasets[pair.data]
+            for role in ("teacher", "student"):
+                options = getattr(pair, f"{role}_options")
+                build(getattr(pair, role), task.outputs(dataset), dataset.shape, options, f"in [pairs] {role}_options")
+
+
 def _dataset(name: str) -> Dataset:
     dataset: Dataset = load("datasets", name)()
     return dataset
@@ -151,10 +170,11 @@ def _device(name: str) -> Device:
     return device
 
 
-def _processor(suite: Suite) -> str:
+def _processors(suite: Suite) -> dict[str, str]:
+    """What trains each role's networks, as far as it decides bits."""
     from kdbench.training.processor import processor
 
-    return processor(suite.recipes["student"].device)
+    return {role: processor(recipe.device) for role, recipe in suite.recipes.items()}
 
 
 def _items(dataset: Dataset, task: str) -> tuple[NDArray[np.float32], ...]:

@@ -21,6 +21,7 @@ from kdbench.errors import MeasureError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+STORE_HINT = "point --store or KDBENCH_STORE elsewhere"
 _MANIFEST = "artefact.json"
 _SCRATCH = "tmp"
 
@@ -77,7 +78,7 @@ class Store:
             artefact = Artefact(kind, key, folder, manifest["spec"], manifest["inputs"], manifest["files"])
             if all(file_sha256(folder / name) == digest for name, digest in artefact.files.items()):
                 return artefact
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             if not folder.exists():
                 return None
         except (ValueError, KeyError, TypeError, AttributeError):
@@ -142,5 +143,4 @@ def _writing(root: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        hint = "point --store or KDBENCH_STORE elsewhere"
-        raise MeasureError(f"cannot write the store {root}: {error.strerror or error}; {hint}") from None
+        raise MeasureError(f"cannot write the store {root}: {error.strerror or error}; {STORE_HINT}") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import signal
 import sys
 import traceback
@@ -13,13 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 from kdbench.errors import KdbenchError, MeasureError, StageError, UsageError
 from kdbench.stage import imported
-from kdbench.store import Artefact, Store
+from kdbench.store import STORE_HINT, Artefact, Store
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import FrameType
 
     from kdbench.stage import Tell
+
+
+_STORE_IS_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+"""What no other stage would survive either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,19 +90,22 @@ def _perform(order: Order, store: Store, connection: Connection) -> Done | Faile
         return Done(order.id, make(order, store, tell))
     except StageError as error:
         return Failed(order.id, error.status, error.reason)
-    except UsageError as error:
-        return UsageError(str(error))
-    except MeasureError as error:
-        return MeasureError(str(error))
-    except MemoryError as error:
-        traceback.print_exc()
-        return Failed(order.id, "out-of-memory", str(error) or "out of memory")
+    except (UsageError, MeasureError) as error:
+        return type(error)(str(error))
     except Exception as error:  # noqa: BLE001 - whatever breaks a stage becomes its cases' reason, never a lost run
         traceback.print_exc()
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        words = " ".join(str(error).split())[:300]
-        reason = f"{type(error).__name__}: {words} ({Path(place.filename).name}:{place.lineno})"
-        return Failed(order.id, "failed", reason)
+        return _broken(order, error, store)
+
+
+def _broken(order: Order, error: Exception, store: Store) -> Failed | KdbenchError:
+    """What an error that no stage foresaw means for its cases, or for the session."""
+    if isinstance(error, OSError) and error.errno in _STORE_IS_FULL:
+        return MeasureError(f"cannot write the store {store.root}: {error.strerror}; {STORE_HINT}")
+    if isinstance(error, MemoryError):
+        return Failed(order.id, "out-of-memory", str(error) or "out of memory")
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    words = " ".join(str(error).split())[:300]
+    return Failed(order.id, "failed", f"{type(error).__name__}: {words} ({Path(place.filename).name}:{place.lineno})")
 
 
 def make(order: Order, store: Store, tell: Tell) -> Artefact:

@@ -18,7 +18,7 @@ HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 @click.group(context_settings=HELP)
 @click.version_option(__version__, prog_name="kdbench")
 def cli() -> None:
-    r"""Distil, lower to ExecuTorch, measure, compare: benchmarks of the program that ships.
+    """Distil, lower to ExecuTorch, measure, compare: benchmarks of the program that ships.
 
     \b
     kdbench run digits               a suite: trains, lowers, measures, prints the table
@@ -28,7 +28,7 @@ def cli() -> None:
     kdbench export CASE --to DIR     the program to ship, with everything its user needs
 
     Exit codes: 0 ok, 1 regressed or budget broken, 2 usage, 3 could not measure, 4 no verdict, 130 interrupted.
-    """
+    """  # noqa: D301 - click reads the escape as "do not wrap"
 
 
 for module in (run, table, compare, list_, measure, export, doctor, results):
@@ -47,9 +47,12 @@ def _outcome() -> int:
     except KdbenchError as error:
         click.echo(f"kdbench: {error}", err=True)
         return error.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        return EXIT_USAGE
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
-        hint = f"; see '{context.command_path} -h'" if context else ""
+        hint = f" (see '{context.command_path} -h')" if context else ""
         click.echo(f"kdbench: {error.format_message().rstrip('.')}{hint}", err=True)
         return EXIT_USAGE
     except (click.Abort, KeyboardInterrupt):

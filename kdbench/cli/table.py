@@ -44,8 +44,8 @@ def command(
 
     if insert and (output or form not in (None, "markdown")):
         raise UsageError("--insert puts Markdown into a file: leave out --output and any other --format")
-    folders = dict.fromkeys(find_run(run, results).resolve() for run in runs)
-    read = [read_run(folder) for folder in folders]
+    folders = {folder.resolve(): folder for folder in (find_run(run, results) for run in runs)}
+    read = [read_run(folder) for folder in folders.values()]
     names = [name.strip() for name in (columns or "").split(",") if name.strip()]
     form = "markdown" if insert else form or "terminal"
     if form == "terminal" and output is None:

@@ -40,7 +40,7 @@ class TensorMeta:
 
 @dataclass(frozen=True, slots=True)
 class ProgramFacts:
-    """What a ``.pte`` says of itself and of its first method. Sizes in bytes.
+    """What a ``.pte`` says of itself and of one of its methods. Sizes in bytes.
 
     ``download_bytes``: the file deflated at level 9, as application packages are. ``weight_bytes``: constant data,
     named data and delegate blobs. ``constants``: bytes of constant data by the type they are stored as, ``unknown`` in
@@ -77,28 +77,30 @@ class ProgramFacts:
         return asdict(self)
 
 
-def read_program(path: Path) -> ProgramFacts:
+def read_program(path: Path, method: str = "") -> ProgramFacts:
     """The facts of the program in ``path``, read from the file alone; anyone's ``.pte`` will do.
 
+    ``method`` names the method that is told of, the first one if it is empty.
+
     Raises:
-        UsageError: no such file, or not a whole, readable ExecuTorch program.
+        UsageError: no such file, not a whole, readable ExecuTorch program, or no such method in it.
     """
     try:
         data = path.read_bytes()
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from None
-    return facts_of(data, str(path))
+    return facts_of(data, str(path), method)
 
 
-def facts_of(data: bytes, name: str = "program") -> ProgramFacts:
-    """The facts of a program's bytes; ``name`` is what errors call it.
+def facts_of(data: bytes, name: str = "program", method: str = "") -> ProgramFacts:
+    """The facts of a program's bytes; ``name`` is what errors call it, ``method`` as for ``read_program``.
 
     Raises:
-        UsageError: not a whole, readable ExecuTorch program.
+        UsageError: not a whole, readable ExecuTorch program, or no such method in it.
     """
     _check_header(data, name)
     try:
-        return _facts(data)
+        return _facts(data, name, method)
     except UsageError:
         raise
     except Exception as error:
@@ -129,7 +131,7 @@ def _check_header(data: bytes, name: str) -> None:
         raise UsageError(f"{name} is cut off: found {len(data):,} bytes, its header says {whole:,}")
 
 
-def _facts(data: bytes) -> ProgramFacts:
+def _facts(data: bytes, name: str, method: str) -> ProgramFacts:
     with quiet():
         from executorch.exir._serialize._program import deserialize_pte_binary
 
@@ -137,7 +139,10 @@ def _facts(data: bytes) -> ProgramFacts:
 
         file = deserialize_pte_binary(data)
     program = file.program
-    plan = program.execution_plan[0]
+    plans = {each.name: each for each in program.execution_plan}
+    if method and method not in plans:
+        raise UsageError(f"{name} has no method {method!r}; it has {', '.join(map(repr, plans))}")
+    plan = plans[method] if method else program.execution_plan[0]
     named = {}
     if file.named_data is not None:
         buffers = file.named_data.buffers

@@ -26,7 +26,7 @@ def count_params(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def count_macs(network: nn.Module, example: Tensor) -> int:
+def count_macs(network: nn.Module, *example: Tensor) -> int:
     """The multiply-accumulates of one forward of ``example`` [1, ...] in eval mode: convolutions and matrix products.
 
     Half of what ``torch.utils.flop_counter`` counts; positions that only see padding count too, as is usual. Norms,
@@ -40,7 +40,7 @@ def count_macs(network: nn.Module, example: Tensor) -> int:
     try:
         network.eval()
         with torch.no_grad(), counter:
-            network(example)
+            network(*example)
     finally:
         for module, mode in modes:
             module.training = mode

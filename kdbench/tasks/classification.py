@@ -22,6 +22,9 @@ class Classification:
     """One of K classes an item, judged by accuracy."""
 
     quality: ClassVar[str] = "accuracy"
+    meaning: ClassVar[str] = (
+        "one logit a class, in the order of the labels; the largest is the prediction, softmax gives probabilities"
+    )
 
     def outputs(self, dataset: Dataset) -> int:
         """The number of classes, K."""

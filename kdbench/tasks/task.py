@@ -18,6 +18,9 @@ class Task(Protocol):
     quality: ClassVar[str]
     """The metric id that ranks networks, such as ``accuracy``."""
 
+    meaning: ClassVar[str]
+    """What a program's output says and how it is decoded, for those who ship the program."""
+
     def outputs(self, dataset: Dataset) -> int:
         """The width of the network's output, such as the number of classes."""
         ...

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -19,9 +21,9 @@ if TYPE_CHECKING:
 def processor(device: str = "cpu") -> str:
     """The kind of processor, as far as it decides the bits of a training: part of a network's key.
 
-    Of a CPU: the architecture, the instruction set that torch uses and the maker's name of it, since the libraries
-    below torch choose their kernels, and with them the order of summation, by model and cache sizes. Of a GPU: its name
-    and compute capability.
+    Of a CPU: the architecture, the instruction set that torch uses, the maker's name of it and, where the system tells
+    them, family and model (virtual machines hide the name), since the libraries below torch choose their kernels, and
+    with them the order of summation, by these. Of a GPU: its name and compute capability.
 
     Raises:
         UsageError: no such device here.
@@ -29,7 +31,7 @@ def processor(device: str = "cpu") -> str:
     if device_of(device).type == "cuda":
         major, minor = torch.cuda.get_device_capability()
         return f"cuda {torch.cuda.get_device_name()} sm_{major}{minor}"
-    return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()} {cpu_name()}"
+    return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()} {cpu_name()}{_family()}"
 
 
 def device_of(name: str) -> torch.device:
@@ -64,6 +66,17 @@ def pinned(device: torch.device, threads: int) -> Iterator[None]:
         torch.set_num_threads(before[0])
         torch.use_deterministic_algorithms(mode=before[1])
         _switch(**before[2])
+
+
+def _family() -> str:
+    """Family and model of an x86 CPU, such as `` 25-17``; empty where the system does not tell."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    found = [re.search(rf"^{key}\s*:\s*(\d+)$", text, re.MULTILINE) for key in ("cpu family", "model")]
+    numbers = [match[1] for match in found if match]
+    return " " + "-".join(numbers) if numbers else ""
 
 
 def _switches() -> dict[str, bool]:

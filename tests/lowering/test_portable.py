@@ -1,7 +1,8 @@
+from lowering.conftest import Tiny, items
+
 from kdbench.lowering import portable
 from kdbench.lowering.parity import prove
 from kdbench.lowering.program import facts_of
-from tests.lowering.conftest import Tiny, items
 
 
 def test_nothing_is_delegated_and_the_program_is_the_network():

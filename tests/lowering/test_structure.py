@@ -1,8 +1,8 @@
 import torch
+from lowering.conftest import Tiny, items
 from torch import nn
 
 from kdbench.lowering.structure import structure_of
-from tests.lowering.conftest import Tiny, items
 
 
 class Function(nn.Module):

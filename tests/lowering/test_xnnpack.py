@@ -3,12 +3,12 @@ import gc
 import pytest
 import torch
 from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import XNNPACKQuantizer
+from lowering.conftest import Tiny, TwoByTwo, items
 from torch import nn
 
 from kdbench.errors import StageError, UsageError
 from kdbench.lowering import xnnpack
 from kdbench.lowering.parity import prove
-from tests.lowering.conftest import Tiny, TwoByTwo, items
 
 
 def test_programs_of_both_precisions_are_the_network(fp32, int8):

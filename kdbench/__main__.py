@@ -1,0 +1,5 @@
+"""``python -m kdbench``."""
+
+from kdbench.cli.main import main
+
+main()

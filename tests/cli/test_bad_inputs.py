@@ -1,0 +1,173 @@
+"""What a person can get wrong: each is one exact line and an exit code, never a traceback, and writes nothing."""
+
+from pathlib import Path
+
+import pytest
+
+from kdbench.cli.main import main
+
+SUITE = """
+version = 1
+data = "digits"
+seeds = [0]
+targets = ["xnnpack-fp32"]
+[[pairs]]
+teacher = "resnet8"
+student = "dscnn"
+[methods]
+kd = {}
+[recipes.teacher]
+kind = "fast"
+epochs = 1
+batch_size = 64
+lr = 0.05
+[recipes.student]
+kind = "fast"
+epochs = 1
+batch_size = 64
+lr = 0.05
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A working directory with a suite, files that are no suites, runs or programs, and an empty store and results."""
+    monkeypatch.chdir(tmp_path)
+    Path("good.toml").write_text(SUITE)
+    Path("typo.toml").write_text(SUITE.replace("kd = {}", "kdd = {}"))
+    Path("option.toml").write_text(SUITE.replace("kd = {}", "kd = { temperatur = 2.0 }"))
+    Path("value.toml").write_text(SUITE.replace("kd = {}", "kd = { temperature = -1.0 }"))
+    Path("model.toml").write_text(
+        SUITE.replace('student = "dscnn"', 'student = "dscnn"\nstudent_options = { widht = 4 }')
+    )
+    Path("device.toml").write_text(SUITE.replace("seeds", 'devices = ["phone:1"]\nseeds'))
+    Path("broken.toml").write_text("version = ")
+    Path("empty.toml").write_text("")
+    Path("list.toml").write_text(
+        SUITE.replace("[methods]\nkd = {}", "").replace("version", 'methods = ["kd"]\nversion')
+    )
+    Path("empty.pte").write_bytes(b"")
+    Path("noise.pte").write_bytes(bytes(range(256)) * 20)
+    Path("broken.py").write_text("import nowhere_to_be_found\n")
+    Path("empty.py").write_text("")
+    Path("loose.py").write_text("class Loose:\n    '''No method.'''\n")
+    Path("run.json").write_text("{")
+    Path("old").mkdir()
+    Path("old/run.json").write_text('{"schema_version": 99}')
+    Path("file").write_text("")
+    Path("plain.md").write_text("# no markers\n")
+    return tmp_path
+
+
+BAD = [
+    # the command line
+    ("", 2, "Usage: kdbench"),
+    ("frobnicate", 2, "kdbench: No such command 'frobnicate' (see 'kdbench -h')"),
+    ("run", 2, "kdbench: Missing argument 'SUITE' (see 'kdbench run -h')"),
+    ("run good.toml --fast", 2, "kdbench: No such option '--fast'. Did you mean '--store'? (see 'kdbench run -h')"),
+    (
+        "run good.toml --jobs 0",
+        2,
+        "kdbench: Invalid value for '--jobs': 0 is not in the range x>=1 (see 'kdbench run -h')",
+    ),
+    ("run good.toml --jobs two", 2, "kdbench: Invalid value for '--jobs': 'two' is not a valid integer range"),
+    ("list planets", 2, "kdbench: Invalid value for 'suites|methods|"),
+    # suites
+    ("run digit", 2, "kdbench: unknown suite 'digit'; did you mean 'digits'"),
+    ("run nothing.toml", 2, "kdbench: no suite file 'nothing.toml'"),
+    ("run broken.toml", 2, "kdbench: broken.toml is not valid TOML: Invalid value (at end of document)"),
+    ("run empty.toml", 2, "kdbench: empty.toml version: missing"),
+    ("run typo.toml", 2, "kdbench: unknown method 'kdd' in typo.toml [methods]; did you mean 'kd' or 'dkd'?"),
+    ("run list.toml", 2, "kdbench: list.toml methods"),
+    ("run device.toml", 2, "kdbench: unknown device 'phone' in device.toml [devices]; known: host"),
+    ("run option.toml", 2, "kdbench: method 'kd' in [methods] has no option 'temperatur'; did you mean 'temperature'?"),
+    (
+        "run value.toml",
+        2,
+        "kdbench: method 'kd' in [methods] option 'temperature': found -1.0, expected greater than 0",
+    ),
+    (
+        "run model.toml",
+        2,
+        "kdbench: model 'dscnn' in [pairs] student_options has no option 'widht'; did you mean 'width'?",
+    ),
+    ("run good.toml --quick", 2, "kdbench: good.toml has no [quick] table, so it cannot run with --quick"),
+    # selections and variants
+    ("run good.toml --only kd", 2, "kdbench: --only 'kd': expected AXIS=VALUE such as method=kd"),
+    ("run good.toml --only methd=kd", 2, "kdbench: --only 'methd=kd': unknown axis 'methd'; did you mean 'method'?"),
+    (
+        "run good.toml --only method=at",
+        2,
+        "kdbench: --only 'method=at': this suite has no method 'at'; known: teacher, kd",
+    ),
+    ("run good.toml --seeds x", 2, "kdbench: --seeds 'x': expected seeds such as 0,1,2 or 0-9"),
+    ("run good.toml -o a=1", 2, "kdbench: -o a=1: an option needs a --method to belong to"),
+    ("run good.toml --method fitnets", 2, "kdbench: unknown method 'fitnets' of --method; did you mean 'fitnet'?"),
+    ("run good.toml --method at -o beta", 2, "kdbench: -o 'beta': expected KEY=VALUE such as temperature=2"),
+    (
+        "run good.toml --method at -o bet=2",
+        2,
+        "kdbench: method 'at' in [methods] has no option 'bet'; did you mean 'beta'?",
+    ),
+    ("run good.toml --method nowhere.py:X", 2, "kdbench: no file 'nowhere.py' for method 'nowhere.py:X' of --method"),
+    (
+        "run good.toml --method broken.py:X",
+        2,
+        "kdbench: broken.py cannot be imported: ModuleNotFoundError: No module named",
+    ),
+    ("run good.toml --method empty.py:X", 2, "kdbench: empty.py has no 'X' (method 'empty.py:X')"),
+    ("run good.toml --method loose.py:Loose", 2, "kdbench: method 'loose.py:Loose'"),
+    # places
+    (
+        "run good.toml --results file",
+        2,
+        "kdbench: Invalid value for '--results' (env var: 'KDBENCH_RESULTS'): Directory 'file' is a file",
+    ),
+    (
+        "run good.toml --store file",
+        2,
+        "kdbench: Invalid value for '--store' (env var: 'KDBENCH_STORE'): Directory 'file' is a file",
+    ),
+    ("run good.toml --results file/below", 3, "kdbench: cannot write results to file/below"),
+    # tables and comparisons
+    ("table", 2, "kdbench: Missing argument 'RUN...' (see 'kdbench table -h')"),
+    ("table digits", 2, "kdbench: no run 'digits' in results; known: none"),
+    ("table run.json", 2, "kdbench: run.json is not JSON: "),
+    ("table old", 2, "kdbench: old/run.json has schema version 99, this kdbench reads up to 1; upgrade"),
+    ("table good.toml", 2, "kdbench: good.toml is not a run; expected a folder with a run.json, or that file"),
+    ("table nowhere/", 2, "kdbench: no run 'nowhere/' in results; known: none"),
+    ("compare run.json", 2, "kdbench: Missing argument 'NEW' (see 'kdbench compare -h')"),
+    ("compare run.json old", 2, "kdbench: run.json is not JSON: "),
+    ("results keep digits", 2, "kdbench: no run 'digits' in results; known: none"),
+    # programs
+    ("measure nothing.pte", 2, "kdbench: cannot read nothing.pte: No such file or directory"),
+    ("measure empty.pte", 2, "kdbench: empty.pte is empty; expected an ExecuTorch program (.pte)"),
+    ("measure noise.pte", 2, "kdbench: noise.pte is not an ExecuTorch program"),
+    (
+        "export kd/xnnpack-int8/s0 --to out",
+        2,
+        "kdbench: no case 'kd/xnnpack-int8/s0': there are no runs in results; start with",
+    ),
+]
+
+
+@pytest.mark.parametrize(("words", "code", "line"), BAD, ids=[words or "nothing" for words, _, _ in BAD])
+def test_a_mistake_is_one_line_and_a_code(folder, monkeypatch, capfd, words, code, line):
+    before = snapshot(folder)
+    monkeypatch.setenv("KDBENCH_STORE", "store")
+    monkeypatch.setenv("KDBENCH_RESULTS", "results")
+    monkeypatch.setattr("sys.argv", ["kdbench", *words.split()])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    said = capfd.readouterr().err
+    assert ended.value.code == code, said
+    assert said.startswith(line), said
+    if words:
+        assert said.count("\n") == 1, said
+    assert "Traceback" not in said
+    assert str(folder) not in said
+    assert snapshot(folder) == before
+
+
+def snapshot(folder):
+    return {str(path.relative_to(folder)): path.stat().st_size for path in folder.rglob("*") if path.is_file()}

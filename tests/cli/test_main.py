@@ -1,0 +1,73 @@
+import subprocess
+import sys
+
+import pytest
+
+from kdbench.cli import main as entry
+from kdbench.errors import EXIT_FAILED, EXIT_NO_VERDICT, EXIT_OK, EXIT_REGRESSED, EXIT_USAGE, worst
+
+HEAVY = "{'torch', 'executorch', 'torchao', 'pandas', 'scipy', 'sklearn', 'pytest'} & set(sys.modules)"
+
+
+def kdbench(*words, code=0):
+    done = subprocess.run([sys.executable, "-m", "kdbench", *words], capture_output=True, text=True, check=False)
+    assert done.returncode == code, done.stderr
+    return done
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--help"],
+        ["--version"],
+        ["run", "-h"],
+        *(
+            ["list", kind]
+            for kind in ("suites", "methods", "models", "targets", "devices", "datasets", "tasks", "measures")
+        ),
+    ],
+    ids=" ".join,
+)
+def test_what_only_tells_imports_nothing_heavy(words):
+    code = (
+        "import sys; from kdbench.cli import main\n"
+        f"sys.argv = ['kdbench', *{words!r}]\n"
+        f"code = main._outcome(); print(sorted({HEAVY}), code)"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.splitlines()[-1] == "[] 0", told.stdout
+
+
+def test_every_command_has_help_that_begins_with_what_it_does():
+    for name, command in entry.cli.commands.items():
+        assert command.get_short_help_str(), name
+        told = kdbench(name, "-h").stdout
+        assert told.startswith(f"Usage: kdbench {name}"), told
+
+
+def test_lists_show_names_with_a_line_each():
+    told = kdbench("list", "methods").stdout
+    assert [line.split()[0] for line in told.splitlines()] == [
+        "at",
+        "dkd",
+        "fitnet",
+        "kd",
+        "label-smoothing",
+        "scratch",
+    ]
+    assert "Hinton et al. 2015" in told
+    assert "digits" in kdbench("list", "suites").stdout
+
+
+def test_several_causes_share_the_gravest_code():
+    assert worst([]) == EXIT_OK
+    assert worst([EXIT_NO_VERDICT, EXIT_REGRESSED]) == EXIT_REGRESSED
+    assert worst([EXIT_REGRESSED, EXIT_FAILED]) == EXIT_FAILED
+    assert worst([EXIT_NO_VERDICT, EXIT_FAILED, EXIT_USAGE]) == EXIT_USAGE
+
+
+def test_a_closed_pipe_is_no_error():
+    pipe = subprocess.run(
+        f"{sys.executable} -m kdbench list models | true", shell=True, capture_output=True, text=True, check=False
+    )
+    assert pipe.stderr == ""

@@ -1,0 +1,54 @@
+"""The README tells the truth: its table is a kept run's, its commands exist, its code runs."""
+
+import re
+import types
+from pathlib import Path
+
+import torch
+
+from kdbench.cli.main import cli
+from kdbench.formats import inserted, render
+from kdbench.frame import frame, summary
+from kdbench.records import read_run
+from kdbench.results import stored
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_table_is_that_of_the_newest_kept_digits_run():
+    kept = [place for place in stored(ROOT / "results") if place.kept and place.suite == "digits"]
+    assert kept, "keep one with `tox -e digits`"
+    run = read_run(kept[-1].folder)
+    assert not run.partial
+    table = render(summary(frame([run])), "markdown")
+    assert inserted(README, table, "README.md") == README
+    assert len({record.method for record in run.records}) >= 7
+    assert len({record.seed for record in run.records}) >= 3
+    assert len({record.target for record in run.records}) >= 2
+
+
+def test_every_command_and_option_that_it_names_exists():
+    named = re.findall(r"`kdbench ([a-z]+)([^`]*)`|^\$ kdbench ([a-z]+)(.*)$", README, re.MULTILINE)
+    assert len(named) >= 10
+    for inline, rest, block, more in named:
+        command = cli.commands[inline or block]
+        options = {option for parameter in command.params for option in parameter.opts}
+        for option in re.findall(r"(?<!\S)(--?[a-z][a-z-]*)", rest + more):
+            assert option in options | {"-h"}, f"kdbench {command.name} {option}"
+
+
+def test_its_method_runs():
+    code = re.search(r"```python\n# my_method\.py\n(.*?)```", README, re.DOTALL)[1]
+    space = {}
+    exec(code, space)
+    method = space["MyKD"](weight=0.5)
+    outputs = [types.SimpleNamespace(logits=torch.tensor([[value, 0.0]])) for value in (1.0, 3.0)]
+    step = types.SimpleNamespace(student=outputs[0], teacher=outputs[1], label_loss=lambda: torch.tensor(0.25))
+    assert method.losses(step) == {"label": torch.tensor(0.25), "match": torch.tensor(1.0)}
+    assert space["MyKD"].__mro__[1].__module__ == "kdbench.methods.method"
+
+
+def test_it_links_to_files_that_are_there():
+    for link in re.findall(r"\]\(((?!https?:)[^)#]+)\)", README):
+        assert (ROOT / link).is_file(), link

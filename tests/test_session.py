@@ -1,0 +1,171 @@
+"""One real session through everything, and what it leaves."""
+
+import json
+
+import numpy as np
+import pytest
+
+from kdbench.conduct import Event
+from kdbench.plan import cases_of, select
+from kdbench.records import read_items, read_run, read_samples
+from kdbench.results import save
+from kdbench.rows import run_of
+from kdbench.session import execute
+from kdbench.spec import read_suite, suite_path
+from kdbench.store import Store
+
+SUITE = """
+version = 1
+data = "digits"
+seeds = [0]
+targets = ["xnnpack-fp32", "portable-fp32"]
+[[pairs]]
+teacher = "resnet8"
+student = "dscnn"
+[methods]
+kd = {}
+broken = { use = "BROKEN" }
+[recipes.teacher]
+kind = "fast"
+epochs = 1
+batch_size = 128
+lr = 0.05
+[recipes.student]
+kind = "fast"
+epochs = 1
+batch_size = 128
+lr = 0.05
+[protocol]
+processes = 2
+min_runs = 20
+min_seconds = 0.01
+memory_processes = 1
+"""
+
+BROKEN = '''
+from kdbench.methods.method import Method
+
+class Broken(Method):
+    """A method with a bug."""
+
+    def losses(self, step):
+        return {"label": step.label_loss(), "nothing": step.student.features["no such stage"].mean()}
+'''
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    place = tmp_path_factory.mktemp("session")
+    (place / "broken.py").write_text(BROKEN)
+    (place / "small.toml").write_text(SUITE.replace("BROKEN", f"{place}/broken.py:Broken"))
+    return place
+
+
+@pytest.fixture(scope="module")
+def suite(place):
+    return read_suite(place / "small.toml")
+
+
+def session(place, suite, cases):
+    events = []
+    return execute(suite, cases, Store(place / "store"), 2, events.append), events
+
+
+@pytest.fixture(scope="module")
+def first(place, suite):
+    finished, events = session(place, suite, cases_of(suite))
+    return finished, events
+
+
+@pytest.fixture(scope="module")
+def run(first, suite):
+    from datetime import UTC, datetime
+
+    return run_of(first[0], suite, ("kdbench", "run", "small"), datetime.now(UTC))
+
+
+def record(run, case):
+    return next(record for record in run[0].records if case in record.case)
+
+
+def test_every_case_is_a_row_and_the_broken_method_alone_failed(run, suite):
+    records = run[0].records
+    assert [r.case for r in records] == [case.id for case in cases_of(suite)]
+    assert {r.method for r in records if r.status != "ok"} == {"broken"}
+    failed = record(run, "/broken/xnnpack-fp32")
+    assert failed.reason.startswith("KeyError: 'no such stage' (broken.py:")
+    assert set(failed.metrics.values()) == {None}
+    assert set(failed.reasons) == set(failed.metrics)
+
+
+def test_figures_belong_together(run):
+    student, teacher = record(run, "/kd/xnnpack-fp32"), record(run, "/teacher/xnnpack-fp32")
+    for row in (student, teacher):
+        metrics = row.metrics
+        assert metrics["accuracy_drop"] == pytest.approx(metrics["accuracy_eager"] - metrics["accuracy"])
+        assert 0 <= metrics["accuracy"] <= 1
+        assert metrics["download_bytes"] < metrics["size_bytes"]
+        assert metrics["latency_ms"] <= metrics["latency_p90_ms"]
+        assert metrics["latency_ref"] > 0
+    assert student.metrics["params"] < teacher.metrics["params"] / 50
+    assert student.metrics["train_cost"] == 1.0
+    assert teacher.metrics["agreement"] is None
+    assert "no teacher" in teacher.reasons["agreement"]
+    assert student.details["test_items"] == 540
+    portable = record(run, "/kd/portable-fp32")
+    assert portable.metrics["delegated"] == 0
+    assert student.metrics["delegated"] == 1
+    assert portable.metrics["accuracy"] == student.metrics["accuracy"]
+    assert portable.structure != student.structure
+
+
+def test_accuracy_is_that_of_the_kept_items(run):
+    for case, items in run[1].items():
+        assert record(run, case).metrics["accuracy"] == items.correct.mean()
+
+
+def test_the_run_survives_the_disk(place, run, first):
+    folder = save(run[0], first[0].samples(), run[1], place / "results")
+    assert read_run(folder) == run[0]
+    assert set(read_items(folder)) == set(run[1])
+    samples = read_samples(folder)
+    for speed in run[0].speeds:
+        kept = [samples[f"{speed.structure}/{speed.device}/{process}"] for process in range(2)]
+        assert all(len(process) <= 2000 for process in kept)
+        assert sum(map(len, kept)) <= speed.samples
+        assert np.median(np.concatenate(kept)) / 1e6 == pytest.approx(speed.metrics["latency_ms"], rel=0.2)
+    assert str(place) not in (folder / "run.json").read_text()
+    assert json.loads((folder / "run.json").read_text())["partial"] is False
+
+
+def test_a_second_session_makes_nothing_but_measures_anew(place, suite, first, run):
+    cases = select(cases_of(suite), "method=kd,method=teacher")
+    again, events = session(place, suite, cases)
+    assert again.made == {}
+    assert {event.kind for event in events} == {"found", "measuring"}
+    assert {speed.speed.structure for speed in again.speeds.values()} == {speed.structure for speed in run[0].speeds}
+    medians = [[timing.speed.process_medians_ms for timing in finished.speeds.values()] for finished in (first[0], again)]
+    assert medians[0] != medians[1]
+
+
+def test_events_count_up_to_all(first):
+    finished, events = first
+    settled = [event for event in events if event.kind in {"found", "made", "failed"}]
+    assert [event.done for event in settled] == list(range(1, len(settled) + 1))
+    assert {event.total for event in events} == {len(finished.outcomes)}
+    assert all(isinstance(event, Event) and 0 <= event.share <= 1 for event in events)
+    failures = [event.title for event in settled if event.kind == "failed"]
+    assert failures[0] == "train broken s0"
+
+
+def test_a_selection_is_a_partial_run(place, suite):
+    from datetime import UTC, datetime
+
+    finished, _ = session(place, suite, select(cases_of(suite), "method=kd,target=xnnpack-fp32"))
+    run, _ = run_of(finished, suite, (), datetime.now(UTC))
+    assert run.partial
+    assert [record.method for record in run.records] == ["kd"]
+
+
+def test_shipped_suites_can_be_planned():
+    assert cases_of(read_suite(suite_path("digits"), quick=True))

@@ -16,6 +16,7 @@ from kdbench.plan import Case, cases_of
 from kdbench.privacy import cleaned
 from kdbench.records import Curve, Network, Provenance, Record, Run
 from kdbench.store import Artefact, content_key
+from kdbench.training.processor import simd
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,7 +60,7 @@ def run_of(
             commit=head,
             dirty=dirty,
             libraries=libraries(),
-            machine=machine(finished.processor),
+            machine=machine(simd()),
             started=started.isoformat(timespec="seconds"),
             finished=now.isoformat(timespec="seconds"),
             command=tuple(command),

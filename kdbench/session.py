@@ -37,7 +37,7 @@ _TIMING_ITEMS = 32
 class Finished:
     """What a session did: each case's stages and every stage's outcome, the speeds by (structure, device).
 
-    ``made`` counts the stages that ran, by kind; all others were found in the store. ``processor`` is what trains.
+    ``made`` counts the stages that ran, by kind; all others were found in the store.
     """
 
     suite: Suite
@@ -46,7 +46,6 @@ class Finished:
     outcomes: Mapping[str, Outcome]
     speeds: Mapping[tuple[str, str], Timing]
     made: Mapping[str, int]
-    processor: str
 
     def artefact(self, stage: Stage) -> Artefact | None:
         """What a stage left, or None where it failed."""
@@ -91,7 +90,7 @@ def execute(suite: Suite, cases: Sequence[Case], store: Store, jobs: int | None,
 
     wanted = [REFERENCE, *(stage for of_case in stages.values() for stage in of_case)]
     outcomes = conduct(wanted, store, jobs or usable_cores(), count)
-    finished = Finished(suite, tuple(cases), stages, outcomes, {}, made, ground.processors["student"])
+    finished = Finished(suite, tuple(cases), stages, outcomes, {}, made)
     speeds = {
         (structure, name): timing
         for name, device in devices.items()

@@ -11,6 +11,7 @@ from kdbench.cli import options
 
 if TYPE_CHECKING:
     from pathlib import Path
+
     from kdbench.session import Finished
 
 

@@ -34,6 +34,11 @@ def processor(device: str = "cpu") -> str:
     return f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()} {cpu_name()}{_family()}"
 
 
+def simd() -> str:
+    """The instruction set that torch computes with on this CPU, such as ``AVX512``."""
+    return torch.backends.cpu.get_cpu_capability()
+
+
 def device_of(name: str) -> torch.device:
     """The device called ``cpu`` or ``cuda``.
 

@@ -20,7 +20,7 @@ class Event:
     ``stage`` is the kind of stage; ``done`` and ``total`` count stages; ``share`` in [0, 1] is how far this one is.
     """
 
-    kind: Literal["found", "started", "told", "made", "failed", "measuring"]
+    kind: Literal["found", "started", "told", "made", "failed", "skipped", "measuring"]
     title: str
     stage: str
     done: int
@@ -47,12 +47,10 @@ def conduct(stages: Iterable[Stage], store: Store, jobs: int, listen: Listener) 
     running: dict[str, Stage] = {}
     outcomes: dict[str, Outcome] = {}
 
-    def settle(stage: Stage, outcome: Outcome, kind: Literal["found", "made"]) -> None:
+    def settle(stage: Stage, outcome: Outcome, kind: Literal["found", "made", "failed", "skipped"]) -> None:
         outcomes[stage.id] = outcome
-        if isinstance(outcome, Failed):
-            listen(Event("failed", stage.title, stage.kind, len(outcomes), total, 1.0, outcome.reason))
-        else:
-            listen(Event(kind, stage.title, stage.kind, len(outcomes), total, 1.0))
+        reason = outcome.reason if isinstance(outcome, Failed) else ""
+        listen(Event(kind, stage.title, stage.kind, len(outcomes), total, 1.0, reason))
 
     with Workers(store, jobs) as workers:
         while waiting or ready or running:
@@ -61,7 +59,7 @@ def conduct(stages: Iterable[Stage], store: Store, jobs: int, listen: Listener) 
                 inputs = {name: outcomes[need.id] for name, need in stage.needs.items()}
                 broken = next((outcome for outcome in inputs.values() if isinstance(outcome, Failed)), None)
                 if broken is not None:
-                    settle(stage, Failed(stage.id, broken.status, broken.reason), "made")
+                    settle(stage, Failed(stage.id, broken.status, broken.reason), "skipped")
                     continue
                 artefacts = {name: outcome for name, outcome in inputs.items() if isinstance(outcome, Artefact)}
                 key = stage.key(artefacts)
@@ -81,7 +79,10 @@ def conduct(stages: Iterable[Stage], store: Store, jobs: int, listen: Listener) 
                     listen(Event("told", stage.title, stage.kind, len(outcomes), total, report.done, report.text))
                     continue
                 del running[report.id]
-                settle(stage, report.artefact if isinstance(report, Done) else report, "made")
+                if isinstance(report, Done):
+                    settle(stage, report.artefact, "made")
+                else:
+                    settle(stage, report, "failed")
     return outcomes
 
 

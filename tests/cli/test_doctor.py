@@ -51,6 +51,11 @@ def test_json_holds_every_finding(said):
     assert shown.return_value == 3
     table = json.loads(shown.output)
     assert (table["format"], table["ready"], len(table["findings"])) == (1, False, 4)
-    assert table["findings"][1] == {
-        "topic": "software", "name": "compiler", "state": "warn", "said": "none", "hint": "install\ng++", "needed": False,
-    }  # fmt: skip
+    assert table["findings"][3] == {
+        "topic": "data sets",
+        "name": "digits",
+        "state": "missing",
+        "said": "no scikit-learn",
+        "hint": "",
+        "needed": True,
+    }

@@ -1,0 +1,183 @@
+"""The harness: what pytest does in a session whose command line names suites."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from kdbench.catalog import suggestion
+from kdbench.errors import KdbenchError, UsageError
+from kdbench.spec import read_suite
+from kdbench.variant import with_methods, with_seeds, with_train_device
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from kdbench.performance import Findings, Performance, Places
+    from kdbench.spec import Suite
+    from kdbench.suite_items import SuiteFile
+
+_SHARED = ("method", "option", "seeds", "jobs", "train-device", "store", "results", "quick")
+_WORDS = re.compile(rf"(?<![\w-])(?:--(?P<name>{'|'.join(_SHARED)})|-o)(?![\w-])")
+
+
+class Harness:
+    """Collects the named suites, runs the chosen cases before the first item, and shows their tables at the end."""
+
+    def __init__(
+        self,
+        performances: Mapping[Path, Performance],
+        measures: Mapping[str, tuple[str, ...]],
+        places: Places,
+        command: Sequence[str],
+    ) -> None:
+        self._performances = performances
+        self._measures = measures
+        self._places = places
+        self._command = command
+
+    def pytest_collect_file(self, file_path: Path, parent: pytest.Collector) -> SuiteFile | None:
+        """The node of a suite that the command line names; no other file is looked at."""
+        from kdbench.suite_items import SuiteFile
+
+        performance = self._performances.get(file_path)
+        if performance is None:
+            return None
+        return SuiteFile.from_parent(parent, path=file_path, performance=performance, measures=self._measures)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> None:
+        """Run the stages of the cases whose items are left, and measure them, before pytest's own loop.
+
+        Raises:
+            pytest.UsageError: bad input that only shows when data, methods and devices are loaded.
+        """
+        from kdbench.suite_items import MeasureItem
+
+        option = session.config.option
+        if option.collectonly or (session.testsfailed and not option.continue_on_collection_errors):
+            return
+        items = [item for item in session.items if isinstance(item, MeasureItem)]
+        for performance in self._performances.values():
+            chosen = [item.case.id for item in items if item.performance is performance]
+            if not chosen:
+                continue
+            try:
+                performance.run(chosen, self._places, self._command)
+            except UsageError as error:
+                raise pytest.UsageError(in_pytest(str(error))) from None
+            performance.failure = in_pytest(performance.failure)
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Each run's table, its id and where it lies."""
+        for performance in self._performances.values():
+            if performance.findings is not None:
+                _show(performance.findings, terminalreporter)
+
+
+def _show(findings: Findings, reporter: pytest.TerminalReporter) -> None:
+    from kdbench.formats import render
+    from kdbench.frame import frame, summary
+
+    run, writer = findings.run, reporter.config.get_terminal_writer()
+    reporter.section(f"kdbench: {run.name}")
+    rows = summary(frame([run]))
+    reporter.write(render(rows, "terminal", width=writer.fullwidth, colour=writer.hasmarkup))
+    reporter.write_line(f"run {run.id} in {findings.folder}" + (" (partial)" if run.partial else ""))
+
+
+def harness(config: pytest.Config, arguments: Sequence[str]) -> Harness:
+    """The harness of a session whose command line has ``arguments`` that name suites, or cases or measures of them.
+
+    Raises:
+        pytest.UsageError: one line: a suite, case, measure or option is wrong, or the session cannot hold suites.
+    """
+    try:
+        return _harness(config, arguments)
+    except KdbenchError as error:
+        raise pytest.UsageError(in_pytest(str(error))) from None
+
+
+def in_pytest(message: str) -> str:
+    """A message with the options of ``kdbench run`` called by their names in pytest."""
+    return _WORDS.sub(lambda match: f"--kdbench-{match['name'] or 'option'}", message)
+
+
+def _harness(config: pytest.Config, arguments: Sequence[str]) -> Harness:
+    from kdbench.performance import Performance, Places, metrics_by_measure
+    from kdbench.results import default_results
+    from kdbench.store import default_store
+
+    if off := _benchmark_is_off(config):
+        raise UsageError(
+            f"suites cannot run with {off}: their latencies would have no statistics; leave it out, "
+            "and use --kdbench-jobs N to train and lower side by side"
+        )
+    option = config.option
+    measures = metrics_by_measure()
+    performances: dict[Path, Performance] = {}
+    for argument in arguments:
+        written, *names = argument.split("::")
+        path = Path(os.path.abspath(config.invocation_params.dir / written))  # noqa: PTH100 - as pytest does, links left alone
+        if path not in performances:
+            declared = read_suite(Path(written), quick=option.kdbench_quick)
+            performances[path] = Performance(written, declared, _varied(declared, config))
+        _check_names(performances[path], measures, names)
+        performances[path].named.add(tuple(names))
+    places = Places(
+        store=Path(option.kdbench_store or default_store()),
+        results=Path(option.kdbench_results or default_results()),
+        jobs=_jobs(option.kdbench_jobs),
+    )
+    return Harness(performances, measures, places, ("pytest", *map(str, config.invocation_params.args)))
+
+
+def _benchmark_is_off(config: pytest.Config) -> str:
+    """What switches pytest-benchmark off in this session; empty where nothing does."""
+    if not config.pluginmanager.hasplugin("benchmark"):
+        return "-p no:benchmark"
+    option = config.option
+    if getattr(option, "dist", "no") != "no":
+        return "-n (pytest-xdist)"
+    if option.benchmark_disable and not option.benchmark_enable:
+        return "--benchmark-disable"
+    return "--benchmark-skip" if option.benchmark_skip and not option.benchmark_only else ""
+
+
+def _varied(declared: Suite, config: pytest.Config) -> Suite:
+    option = config.option
+    suite = with_methods(declared, option.kdbench_method or (), option.kdbench_option or ())
+    if option.kdbench_seeds:
+        suite = with_seeds(suite, option.kdbench_seeds)
+    device = option.kdbench_train_device
+    if device not in (None, "cpu", "cuda"):
+        raise UsageError(f"--train-device {device!r}: expected cpu or cuda")
+    return with_train_device(suite, device) if device else suite
+
+
+def _jobs(text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not re.fullmatch(r"[1-9]\d{0,3}", text):
+        raise UsageError(f"--jobs {text!r}: expected how many stages may run side by side, such as 2")
+    return int(text)
+
+
+def _check_names(performance: Performance, measures: Mapping[str, tuple[str, ...]], names: Sequence[str]) -> None:
+    """Whether ``SUITE::CASE::MEASURE`` is there, asked before pytest says less of it."""
+    case, measure = (*names, None, None)[:2]
+    if case is not None and case not in performance.cases:
+        hint = suggestion(case, list(performance.cases))
+        if not hint.startswith("did you mean"):
+            hint = f"cases are named like {next(iter(performance.cases))}"
+        raise UsageError(f"{performance.written} has no case {case!r}; {hint}")
+    if measure is not None and measure not in measures:
+        raise UsageError(
+            f"{performance.written}::{case}: unknown measure {measure!r}; {suggestion(measure, list(measures))}"
+        )
+    if len(names) > 2:
+        raise UsageError(f"{'::'.join((performance.written, *names))}: expected SUITE::CASE::MEASURE")

@@ -87,7 +87,9 @@ def _runs(results: Path, run: str | None) -> Iterator[Run]:
     if run is not None:
         yield read_run(find_run(run, results))
         return
-    for place in sorted(reversed(stored(results)), key=lambda place: "@" in place.suite):
+    newest = stored(results)[::-1]
+    quick = [place for place in newest if "@" in place.suite]
+    for place in [*(place for place in newest if place not in quick), *quick]:
         try:
             found = read_run(place.folder)
         except UsageError:

@@ -150,10 +150,12 @@ def _contract(
 
     facts = program.json("program.json")
     inputs, outputs = facts["inputs"], facts["outputs"]
-    if len(inputs) != 1 or inputs[0]["dtype"] != "float32" or list(inputs[0]["shape"]) != list(sample.input.shape):
-        raise MeasureError(f"{record.case} takes {inputs}, its task feeds one float32 {list(sample.input.shape)}")
-    bound = BOUNDS[facts["precision"]].graph_error
     shape = list(sample.input.shape)
+    if [(each["dtype"], list(each["shape"])) for each in inputs] != [("float32", shape)]:
+        raise MeasureError(f"{record.case} takes {inputs}; its task feeds it one float32 {shape}")
+    if outputs[0]["dtype"] != "float32":
+        raise MeasureError(f"{record.case} puts out {outputs[0]['dtype']}; the exported loader compares float32")
+    bound = BOUNDS[facts["precision"]].graph_error
     return {
         "format": CONTRACT_FORMAT,
         "case": record.case,
@@ -269,9 +271,14 @@ def _folder(to: Path) -> Iterator[Path]:
             fresh, old = scratch / "new", scratch / "old"
             fresh.mkdir()
             yield fresh
-            if to.exists():
+            if replaced := to.exists():
                 to.rename(old)
-            fresh.rename(to)
+            try:
+                fresh.rename(to)
+            except OSError:
+                if replaced:
+                    old.rename(to)
+                raise
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
     except OSError as error:

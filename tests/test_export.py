@@ -44,7 +44,8 @@ def made(tmp_path_factory):
     )
     [case] = select(cases_of(suite), "method=scratch,seed=0")
     runtime = load("devices", "host")("host").runtime
-    stages = stages_of(case, suite, Ground({"digits": digits().sha256}, processor(), {"host": runtime}))
+    processors = dict.fromkeys(("teacher", "student"), processor())
+    stages = stages_of(case, suite, Ground({"digits": digits().sha256}, processors, {"host": runtime}))
     store = Store(folder / "store")
     network = stored(store, stages.network, {})
     program = stored(store, stages.program, {"network": network})
@@ -60,9 +61,9 @@ def made(tmp_path_factory):
         update={"runtime": runtime, "structure": facts["structure"]}
     )
     table = suite.model_dump(mode="json")
-    made_up.on_disk(
-        folder / "results", made_up.run(suite=table, records=(record,), speeds=(speed, *made_up.run().speeds))
-    )
+    other = made_up.record("digits:resnet8-dscnn", "kd", "xnnpack-int8", 0)
+    speeds = (speed, *made_up.run().speeds)
+    made_up.on_disk(folder / "results", made_up.run(suite=table, records=(other, record), speeds=speeds))
     return store, folder / "results"
 
 
@@ -202,6 +203,22 @@ def test_a_full_disk_leaves_what_was_there(to, made, monkeypatch):
     with pytest.raises(MeasureError, match=r"^cannot write the export to .*out: No space left on device$"):
         export(CASE, to, *made, force=True)
     assert {path.name: path.read_bytes() for path in to.iterdir()} == before
+    assert [path.name for path in to.parent.iterdir()] == ["out"]
+
+
+def test_an_export_that_cannot_take_its_place_leaves_the_old_one(to, made, monkeypatch):
+    rename = Path.rename
+
+    def refusing(self, target):
+        if self.name == "new":
+            raise OSError(1, "Operation not permitted")
+        return rename(self, target)
+
+    (to / "labels.txt").write_text("old", encoding="utf-8")
+    monkeypatch.setattr(Path, "rename", refusing)
+    with pytest.raises(MeasureError, match=r"out: Operation not permitted$"):
+        export(CASE, to, *made, force=True)
+    assert (to / "labels.txt").read_text(encoding="utf-8") == "old"
     assert [path.name for path in to.parent.iterdir()] == ["out"]
 
 

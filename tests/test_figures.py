@@ -156,6 +156,16 @@ def test_a_program_that_does_not_run_here(broken_program):
     assert str(error.value).endswith("; it needs MissingBackend")
 
 
+def test_a_program_with_an_operator_that_is_not_linked(portable_program, tmp_path):
+    data = portable_program.path.read_bytes()
+    assert b"aten::convolution" in data
+    (tmp_path / "mine.pte").write_bytes(data.replace(b"aten::convolution", b"mine::convolution"))
+    with pytest.raises(
+        MeasureError, match=r"mine.pte does not run on host .*OperatorMissing; it needs .*mine::convolution"
+    ):
+        measure_file(tmp_path / "mine.pte", protocol=SHORT)
+
+
 def test_an_unknown_device(tiny_program):
     with pytest.raises(UsageError, match=r"^unknown device 'hots'; did you mean 'host'\?$"):
         measure_file(tiny_program.path, device="hots")

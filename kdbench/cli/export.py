@@ -28,5 +28,6 @@ def command(case: str, to: Path, run: str | None, force: bool, store: Path | Non
 
     done = export(case, to, Store(store or default_store()), results, run, force=force)
     click.echo(f"exported {done.case} of run {done.run} ({done.suite}) to {done.folder}")
-    click.echo(f"program.pte: {done.size_bytes:,} bytes, sha256 {done.sha256[:16]}; README.md says how to build loader.cpp")
+    click.echo(f"program.pte has {done.size_bytes:,} bytes, sha256 {done.sha256}")
+    click.echo("README.md there says how to build loader.cpp, which runs the sample and compares")
     return 0

@@ -1,0 +1,171 @@
+"""Figures of one program: anyone's ``.pte``, without suite, case or record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kdbench.catalog import load
+from kdbench.errors import MeasureError, UsageError
+from kdbench.lowering.program import read_program
+from kdbench.measures.latency import LEAST_FOR_P99, Latency
+from kdbench.measures.memory import Memory
+from kdbench.measures.speed import SpeedProgram, measure_speeds
+from kdbench.spec import Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from kdbench.devices.device import Device
+    from kdbench.lowering.program import ProgramFacts, TensorMeta
+    from kdbench.records import Speed
+    from kdbench.store import Store
+
+ITEMS = 8
+"""How many made-up items a program is fed in turn."""
+
+_SIZES = ("size_bytes", "download_bytes", "weight_bytes", "arena_bytes")
+_FLOATS = ("float16", "float32", "float64")
+_WHOLE = ("int8", "uint8", "int16", "int32", "int64", "bool")
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What was found out about a program.
+
+    ``inputs`` says in words what it was fed. ``metrics`` are by id, in the unit of ``METRICS``; ``reasons`` say why one
+    is None. ``processes``: how many fresh processes were timed.
+    """
+
+    facts: ProgramFacts
+    inputs: str
+    speed: Speed
+    metrics: Mapping[str, float | None]
+    reasons: Mapping[str, str]
+    processes: int
+
+
+def measure_file(
+    path: Path,
+    *,
+    device: str = "host",
+    method: str = "",
+    protocol: Protocol | None = None,
+    inputs: Sequence[Path] = (),
+    store: Store | None = None,
+    tell: Callable[[float, str], None] = lambda _done, _text: None,
+) -> Figures:
+    """Size, latency and memory of one method (the first, if it is not named) of the program in ``path``.
+
+    ``inputs`` are .npy files, one an input, each an item or several; without them ``ITEMS`` items are made up from the
+    method's own shapes. ``store`` is looked into for the reference program, so that ``latency_ref`` has its ruler.
+
+    Raises:
+        UsageError: no such file, method or device, a damaged program, or inputs that do not fit.
+        MeasureError: the program does not run on the device.
+    """
+    facts = read_program(path, method)
+    protocol = protocol or Protocol()
+    arrays = given_inputs(facts, inputs) if inputs else made_inputs(facts)
+    where: Device = load("devices", device.partition(":")[0])(device)
+    ruler = _ruler(store) if store else None
+    program = SpeedProgram(path, arrays, facts.method)
+    [timing] = measure_speeds(where, {facts.sha256: program}, ruler, protocol, tell).values()
+    speed = timing.speed
+    if speed.status != "ok":
+        needs = ", ".join((*facts.delegates, *facts.operators))
+        raise MeasureError(f"{path} does not run on {device} ({speed.status}): {speed.reason}; it needs {needs}")
+    metrics, reasons = _metrics(facts, speed)
+    if inputs:
+        fed = f"{len(arrays[0])} from {', '.join(file.name for file in inputs)}"
+    else:
+        fed = f"{ITEMS} made up: floats from a standard normal (seed 0), whole numbers and booleans 0"
+    return Figures(facts, fed, speed, metrics, reasons, len(speed.process_medians_ms))
+
+
+def made_inputs(facts: ProgramFacts) -> tuple[NDArray[np.generic], ...]:
+    """``ITEMS`` items for a method, one array [items, *shape] an input, the same at every call.
+
+    Raises:
+        UsageError: an input that is no tensor of a type that can be made up.
+    """
+    if not facts.inputs:
+        raise UsageError(f"method {facts.method!r} takes no inputs; only methods that do can be timed")
+    generator = np.random.Generator(np.random.PCG64(0))
+    arrays: list[NDArray[np.generic]] = []
+    for place, meta in enumerate(facts.inputs):
+        shape = (ITEMS, *meta.shape)
+        if meta.dtype in _FLOATS:
+            arrays.append(generator.standard_normal(shape, dtype=np.float32).astype(meta.dtype))
+        elif meta.dtype in _WHOLE:
+            arrays.append(np.zeros(shape, dtype=meta.dtype))
+        else:
+            known = ", ".join((*_FLOATS, *_WHOLE))
+            raise UsageError(f"input {place} of method {facts.method!r} is {meta.dtype}; known are tensors of {known}")
+    return tuple(arrays)
+
+
+def given_inputs(facts: ProgramFacts, paths: Sequence[Path]) -> tuple[NDArray[np.generic], ...]:
+    """The items in .npy files, one array [items, *shape] an input; a file of the input's own shape is one item.
+
+    Raises:
+        UsageError: files that cannot be read, too many or too few, of another type or shape, or of unequal length.
+    """
+    if len(paths) != len(facts.inputs):
+        wanted = len(facts.inputs)
+        raise UsageError(f"method {facts.method!r} has {wanted} inputs, --input was given {len(paths)} times")
+    arrays = tuple(_read(path, meta) for path, meta in zip(paths, facts.inputs, strict=True))
+    counts = {path.name: len(array) for path, array in zip(paths, arrays, strict=True)}
+    if len(set(counts.values())) > 1:
+        told = ", ".join(f"{name} has {count}" for name, count in counts.items())
+        raise UsageError(f"the inputs differ in their number of items: {told}")
+    return arrays
+
+
+def _read(path: Path, meta: TensorMeta) -> NDArray[np.generic]:
+    try:
+        with path.open("rb") as file:
+            array: NDArray[np.generic] = np.load(file, allow_pickle=False)
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror or error}") from None
+    except (ValueError, EOFError) as error:
+        raise UsageError(f"{path} is not a .npy file of numbers: {error}") from None
+    if not isinstance(array, np.ndarray):
+        raise UsageError(f"{path} holds several arrays; expected one .npy file an input")
+    items = array[None] if array.shape == meta.shape else array
+    if array.dtype.name != meta.dtype or items.shape[1:] != meta.shape or not len(items):
+        wanted = f"{meta.dtype} {list(meta.shape)}, or several of them as [items, ...]"
+        raise UsageError(f"{path} is {array.dtype.name} {list(array.shape)}; the program takes {wanted}")
+    return np.ascontiguousarray(items)
+
+
+def _ruler(store: Store) -> SpeedProgram | None:
+    """The reference program, if the store has it."""
+    from kdbench.session import REFERENCE
+
+    artefact = store.get(REFERENCE.kind, REFERENCE.key({}))
+    if artefact is None:
+        return None
+    one = np.load(artefact.path("input.npy"), allow_pickle=False)
+    return SpeedProgram(artefact.path("program.pte"), (one[None],))
+
+
+def _metrics(facts: ProgramFacts, speed: Speed) -> tuple[dict[str, float | None], dict[str, str]]:
+    """Every figure by id, None where there is none, and why."""
+    found: dict[str, Any] = {name: float(getattr(facts, name)) for name in _SIZES}
+    share = facts.quantized_share
+    found["quantized_share"] = "its backend keeps its constants to itself" if share is None else share
+    absent = {
+        "latency_p99_ms": f"needs {LEAST_FOR_P99:,} samples, there are {speed.samples:,}",
+        "latency_ref": "the reference program is not in the store; kdbench doctor puts it there",
+    }
+    for name in (*Latency.metrics, *Memory.metrics):
+        value = speed.metrics[name]
+        found[name] = absent[name] if value is None else value
+    metrics = {name: None if isinstance(value, str) else value for name, value in found.items()}
+    return metrics, {name: value for name, value in found.items() if isinstance(value, str)}

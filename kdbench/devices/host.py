@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from kdbench.devices.runner.build import find_compiler, runner
 from kdbench.devices.wire import RESULT_FILE, STATUS, read_result, write_job
-from kdbench.errors import StageError, UsageError
+from kdbench.errors import MeasureError, StageError, UsageError
 
 if TYPE_CHECKING:
     from kdbench.devices.job import Job, Result
@@ -28,8 +28,14 @@ _QUIET = {"LC_ALL": "C", "PATH": "/usr/bin:/bin"}
 
 
 def host(name: str = "host") -> Host:
-    """The machine itself: the native runner, or the Python runtime in a process of its own where there is no compiler."""
-    wanted = os.environ.get("KDBENCH_RUNNER") or ("native" if find_compiler() else "python")
+    """The machine itself: the native runner, or without a compiler the Python runtime in its own process.
+
+    A compiler that ``$CXX`` names and that does not exist is an error when a job runs, not a reason to do without.
+
+    Raises:
+        UsageError: ``KDBENCH_RUNNER`` names no runner.
+    """
+    wanted = os.environ.get("KDBENCH_RUNNER") or ("native" if os.environ.get("CXX") or find_compiler() else "python")
     if wanted not in RUNNERS:
         raise UsageError(f"KDBENCH_RUNNER={wanted!r}: expected native or python")
     return Host(name, "native" if wanted == "native" else "python")
@@ -48,13 +54,23 @@ class Host:
         return f"{self.kind} executorch-{version('executorch')} {platform.machine()}"
 
     def run(self, job: Job) -> Result:
-        """Run the job in a fresh process; see ``Device.run``."""
+        """Run the job in a fresh process; see ``Device.run``.
+
+        Raises:
+            StageError: as for ``Device.run``.
+            MeasureError: no runner can be built or started, or its folder cannot be written.
+            UsageError: the job contradicts itself.
+        """
         command, environment = self._command()
-        with tempfile.TemporaryDirectory(prefix="kdbench-job-") as scratch:
-            folder = Path(scratch)
-            write_job(job, folder, _core() if job.pin and job.threads == 1 else -1)
-            self._finish([*command, str(folder)], environment, job.timeout_s, folder)
-            return read_result(job, folder, self.runtime)
+        try:
+            with tempfile.TemporaryDirectory(prefix="kdbench-job-") as scratch:
+                folder = Path(scratch)
+                write_job(job, folder, _core() if job.pin and job.threads == 1 else -1)
+                self._finish([*command, str(folder)], environment, job.timeout_s, folder)
+                return read_result(job, folder, self.runtime)
+        except OSError as error:
+            where = f" {error.filename}" if error.filename else ""
+            raise MeasureError(f"cannot run a job on {self.name}:{where}: {error.strerror or error}") from None
 
     def _command(self) -> tuple[list[str], dict[str, str]]:
         if self.kind == "native":
@@ -65,7 +81,7 @@ class Host:
         return [sys.executable, "-m", "kdbench.devices.python_runner"], environment
 
     def _finish(self, command: list[str], environment: dict[str, str], timeout: float, folder: Path) -> None:
-        """Wait for the process and everything it started.
+        """Wait for the process; when its time is up or we are, end it and all it started.
 
         Raises:
             StageError: it crashed, ran out of time or memory, or says why it could not do the job.
@@ -106,7 +122,7 @@ def _failure(code: int, said: str) -> StageError:
     if code in STATUS:
         return StageError(last, status=STATUS[code])
     if code < 0:
-        name = signal.Signals(-code).name
+        name = next((known.name for known in signal.Signals if known == -code), "unnamed")
         hint = " perhaps for want of memory" if -code == signal.SIGKILL else f" {last}" if lines else ""
         return StageError(f"crashed: signal {-code} ({name}){';' + hint if hint else ''}", status="crashed")
     return StageError(f"the runner ended with exit status {code}: {last}")

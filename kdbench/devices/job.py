@@ -28,7 +28,8 @@ class Program:
 class Input:
     """Items for one program: one array per input of its method, each [items, *the shape of that input].
 
-    Each execute() is fed one item: row ``i`` of every array. A program of batch 1 has rows [1, ...].
+    Each execute() is fed one item: row ``i`` of every array. A program of batch 1 has rows [1, ...]. An array of uint16
+    holds the bits of bfloat16, which numpy lacks; outputs of that type come back alike.
     """
 
     name: str
@@ -99,6 +100,7 @@ class Result:
 
     ``samples[program]`` int64 [runs]: steady execute() times in the order they were taken.
     ``outputs[program]``: one array per output of the method, each [items, *the shape of one execute()].
+    ``blocks``: the program of each timed block, in their order; equal seeds give equal orders.
     ``runner``: what ran the job, as ``Device.runtime`` says it. ``threads``: read back after setting them.
     """
 
@@ -111,3 +113,4 @@ class Result:
     outputs: Mapping[str, tuple[NDArray[np.generic], ...]] = field(default_factory=dict)
     peak_rss_bytes: Mapping[str, int] = field(default_factory=dict)
     pinned: int | None = None
+    blocks: tuple[str, ...] = ()

@@ -1,223 +1,252 @@
 """The runner for machines without a C++ compiler: ``python -m kdbench.devices.python_runner JOB_FOLDER``.
 
-It reads the same jobs and writes the same results as the native runner, through ExecuTorch's Python binding. Its figures
-include that binding and are never compared with native ones.
+It reads the same jobs and writes the same results as the native runner, through ExecuTorch's Python binding. Its
+figures include that binding and are never compared with native ones.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import random
 import re
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import cycle
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kdbench.devices.wire import JOB_FILE, JOB_VERSION, RESULT_FILE, stored_dtype
+from kdbench.devices.binding import binding, match_inputs, refusal, unset
+from kdbench.devices.dim_order import dim_orders
+from kdbench.devices.statements import (
+    BAD_INPUT,
+    BAD_JOB,
+    BAD_PROGRAM,
+    NO_MEMORY,
+    NOT_RUN,
+    NOT_WRITTEN,
+    Entry,
+    InterleaveStep,
+    LoadStep,
+    MemoryStep,
+    PredictStep,
+    Refusal,
+    read_job,
+)
+from kdbench.devices.wire import JOB_FILE, JOB_VERSION, RESULT_FILE
 
-_BAD_JOB, _BAD_INPUT, _BAD_PROGRAM, _NO_MEMORY, _NOT_RUN = 10, 11, 12, 13, 14
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
-class Refusal(Exception):  # noqa: N818 - it is what the runner answers, not a defect of its own
-    """One line and the exit code that goes with it."""
+@dataclass(slots=True)
+class _Program:
+    """A program of the job, what it is once it is loaded, and what was measured of it."""
 
-    def __init__(self, code: int, line: str) -> None:
-        super().__init__(line)
-        self.code = code
+    name: str
+    path: str
+    loaded: Any = None
+    method: Any = None
+    load_program_ns: int = 0
+    load_method_ns: int = 0
+    first_ns: int = -1
+    samples: list[int] = field(default_factory=list)
+    outputs: list[dict[str, Any]] = field(default_factory=list)
 
 
 class Runner:
-    """One job: its programs, inputs and what came of its steps so far."""
+    """The job in a folder, and what came of its steps so far."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._lines = _lines(folder)
-        self._programs: list[dict[str, Any]] = []
-        self._inputs: list[list[list[Any]]] = []
+        self._job = read_job(folder / JOB_FILE)
+        self._programs = [_Program(method, path) for method, path in self._job.programs]
         self._memory: dict[str, int] = {}
-        self._threads = 1
-        self._pinned = -1
+        self._blocks: list[int] = []
 
     def run(self) -> None:
-        """Do every step in order, then write the results."""
-        for words in self._lines:
-            match words:
-                case ["threads", count]:
-                    self._set_threads(int(count))
-                case ["cpu", cpu]:
-                    self._pin(int(cpu))
-                case ["program", method, path]:
-                    self._programs.append(_program(method, path))
-                case ["input", items, arrays]:
-                    self._inputs.append(self._read(int(items), int(arrays)))
-                case ["load", program]:
-                    self._load(self._programs[int(program)])
-                case ["predict", program, entry]:
-                    self._predict(int(program), self._inputs[int(entry)])
-                case ["memory", index]:
+        """Do every step in order, then write the results.
+
+        Raises:
+            Refusal: a step cannot be done.
+        """
+        pinned = _pin(self._job.cpu)
+        # Imported before anything is measured: an empty job's memory holds it too.
+        runtime = binding()
+        runtime._unsafe_reset_threadpool(self._job.threads)  # noqa: SLF001 - the only way to set them
+        threads = runtime._threadpool_get_thread_count()  # noqa: SLF001
+        for step in self._job.steps:
+            match step:
+                case LoadStep(place):
+                    self._load(self._programs[place])
+                case PredictStep(place, entry):
+                    self._predict(place, self._job.inputs[entry])
+                case MemoryStep(index):
                     self._memory[index] = _peak_rss_bytes()
-                case ["interleave", *numbers]:
-                    self._interleave([int(number) for number in numbers])
-                case _:
-                    raise Refusal(_BAD_JOB, f"unknown statement {words[0]!r}")
-        self._write()
+                case InterleaveStep():
+                    self._interleave(step)
+        self._write({"version": JOB_VERSION, "threads": threads, "pinned": pinned})
 
-    def _set_threads(self, count: int) -> None:
-        from executorch.extension.pybindings import portable_lib
+    def _load(self, program: _Program) -> None:
+        program.method = None
+        try:
+            start = time.perf_counter_ns()
+            # The public API imports the whole exporter, and sets inputs, runs and copies outputs in one call.
+            program.loaded = binding()._load_program(program.path)  # noqa: SLF001
+            program.load_program_ns = time.perf_counter_ns() - start
+        except RuntimeError as error:
+            raise refusal(error, BAD_PROGRAM, f"cannot load program {program.path}") from None
+        names = sorted(program.loaded.get_method_name(i) for i in range(program.loaded.num_methods()))
+        if program.name not in names:
+            known = ", ".join(names)
+            raise Refusal(BAD_INPUT, f"program {program.path} has no method '{program.name}'; it has [{known}]")
+        try:
+            start = time.perf_counter_ns()
+            program.method = program.loaded.load_method(program.name)
+            program.load_method_ns = time.perf_counter_ns() - start
+        except RuntimeError as error:
+            what = f"cannot load method '{program.name}' of program {program.path}"
+            raise refusal(error, BAD_PROGRAM, what) from None
 
-        portable_lib._unsafe_reset_threadpool(count)  # noqa: SLF001 - the only way to set them
-        self._threads = portable_lib._threadpool_get_thread_count()  # noqa: SLF001
+    def _items(self, program: _Program, entry: Entry) -> list[list[Any]]:
+        """The inputs of each item as tensors in the layout that the method plans.
 
-    def _pin(self, cpu: int) -> None:
-        if cpu >= 0 and hasattr(os, "sched_setaffinity") and cpu in os.sched_getaffinity(0):
-            os.sched_setaffinity(0, {cpu})
-            self._pinned = cpu
-
-    def _read(self, items: int, arrays: int) -> list[list[Any]]:
-        """The inputs of each item, as tensors."""
+        Raises:
+            Refusal: the method would misread them.
+        """
         import torch
 
+        if program.method is None:
+            raise Refusal(BAD_JOB, f"program {program.path} is used before it is loaded")
+        match_inputs(program.method.method_meta(), entry.arrays, f"program {program.path}")
         columns = []
-        for _ in range(arrays):
-            _, dtype, item_bytes, path, *shape = next(self._lines)
-            raw = bytearray(Path(path).read_bytes())
-            if len(raw) != int(item_bytes) * items:
-                raise Refusal(_BAD_INPUT, f"{path} has {len(raw)} bytes, expected {int(item_bytes) * items}")
-            values = torch.frombuffer(raw, dtype=getattr(torch, dtype))
-            columns.append(values.reshape(items, *(int(size) for size in shape)).unbind(0))
-        return [list(row) for row in zip(*columns, strict=True)]
+        orders = dim_orders(Path(program.path), program.name)
+        for array, order in zip(entry.arrays, orders, strict=True):
+            if not array.content:
+                columns.append([torch.empty(array.shape, dtype=getattr(torch, array.dtype))] * entry.items)
+                continue
+            rows = torch.frombuffer(array.content, dtype=getattr(torch, array.dtype)).reshape(entry.items, *array.shape)
+            columns.append([_laid_out(row, order or ()) for row in rows.unbind(0)])
+        return [[column[i] for column in columns] for i in range(entry.items)]
 
-    def _load(self, program: dict[str, Any]) -> None:
-        from executorch.runtime import Runtime
-
-        path, name = program["path"], program["name"]
+    def _execute(self, program: _Program, inputs: list[Any]) -> int:
+        try:
+            program.method.set_inputs(inputs)
+        except RuntimeError as error:
+            raise unset(program.method.method_meta(), inputs, f"program {program.path}", error) from None
         try:
             start = time.perf_counter_ns()
-            loaded = Runtime.get().load_program(Path(path))
-            program["load_program_ns"] = time.perf_counter_ns() - start
+            program.method.execute()
+            taken = time.perf_counter_ns() - start
         except RuntimeError as error:
-            raise Refusal(_BAD_PROGRAM, f"cannot load program {path}: {_line(error)}") from None
-        if name not in loaded.method_names:
-            raise Refusal(_BAD_INPUT, f"program {path} has no method {name!r}; it has {sorted(loaded.method_names)}")
-        try:
-            start = time.perf_counter_ns()
-            method = loaded.load_method(name)
-            program["load_method_ns"] = time.perf_counter_ns() - start
-        except RuntimeError as error:
-            raise Refusal(_BAD_PROGRAM, f"cannot load method {name!r} of program {path}: {_line(error)}") from None
-        # The public execute() sets inputs, runs and copies outputs in one; only its handle keeps them apart.
-        program |= {"program": loaded, "owner": method, "method": method._method}  # noqa: SLF001
+            raise refusal(error, NOT_RUN, f"cannot run program {program.path}") from None
+        if program.first_ns < 0:
+            program.first_ns = taken
+        return taken
 
-    def _execute(self, program: dict[str, Any], inputs: list[Any]) -> int:
-        method = program["method"]
-        if method is None:
-            raise Refusal(_BAD_JOB, f"program {program['path']} is used before it is loaded")
-        try:
-            method.set_inputs(inputs)
-        except RuntimeError as error:
-            raise Refusal(_BAD_INPUT, f"cannot set the inputs of program {program['path']}: {_line(error)}") from None
-        try:
-            start = time.perf_counter_ns()
-            method.execute()
-            return time.perf_counter_ns() - start
-        except RuntimeError as error:
-            raise Refusal(_NOT_RUN, f"cannot run program {program['path']}: {_line(error)}") from None
-
-    def _interleave(self, numbers: list[int]) -> None:
-        warmup_runs, warmup_ns, min_runs, min_ns, max_ns, block_ns, seed, count = numbers
-        courses: list[tuple[dict[str, Any], Iterator[list[Any]]]] = []
-        for _ in range(count):
-            _, place, entry = next(self._lines)
-            courses.append((self._programs[int(place)], _cycle(self._inputs[int(entry)])))
-        for program, items in courses:
-            if program["first_ns"] < 0:
-                program["first_ns"] = self._execute(program, next(items))
-            runs = warm = 0
-            while (runs < warmup_runs or warm < warmup_ns) and warm < max_ns:
-                warm += self._execute(program, next(items))
-                runs += 1
-        order = random.Random(seed)  # noqa: S311 - the order of blocks, nothing secret
-        spent = [0] * count
-
-        def done(at: int) -> bool:
-            runs = len(courses[at][0]["samples"])
-            return (runs >= min_runs and spent[at] >= min_ns) or spent[at] >= max_ns
-
-        while waiting := [at for at in range(count) if not done(at)]:
-            order.shuffle(waiting)
-            for at in waiting:
-                program, items = courses[at]
+    def _interleave(self, step: InterleaveStep) -> None:
+        courses = []
+        for place, entry in step.timed:
+            program = self._programs[place]
+            courses.append((place, program, cycle(self._items(program, self._job.inputs[entry]))))
+        for _, program, items in courses:
+            self._warm_up(program, items, step)
+        runs, spent, done = [0] * len(courses), [0] * len(courses), [False] * len(courses)
+        order = orders(len(courses), step.seed)
+        while not all(done):
+            for at in next(order):
+                if done[at]:
+                    continue
+                place, program, items = courses[at]
+                self._blocks.append(place)
                 block = 0
-                while not block or block < block_ns:
+                while not block or block < step.block_ns:
                     ns = self._execute(program, next(items))
-                    program["samples"].append(ns)
+                    program.samples.append(ns)
+                    runs[at] += 1
                     block += ns
                 spent[at] += block
+                enough = runs[at] >= step.min_runs and spent[at] >= step.min_ns
+                done[at] = enough or spent[at] >= step.max_ns
 
-    def _predict(self, place: int, items: list[list[Any]]) -> None:
+    def _warm_up(self, program: _Program, items: Iterator[list[Any]], step: InterleaveStep) -> None:
+        if program.first_ns < 0:
+            self._execute(program, next(items))
+        runs = spent = 0
+        while (runs < step.warmup_runs or spent < step.warmup_ns) and spent < step.max_ns:
+            spent += self._execute(program, next(items))
+            runs += 1
+
+    def _predict(self, place: int, entry: Entry) -> None:
+        import torch
+
         program = self._programs[place]
-        rows = []
-        for inputs in items:
+        columns: list[list[Any]] = []
+        for inputs in self._items(program, entry):
             self._execute(program, inputs)
-            rows.append([np.asarray(_numpy(output)) for output in program["method"].get_outputs()])
-        for i, column in enumerate(zip(*rows, strict=True)):
+            for i, output in enumerate(program.method.get_outputs()):
+                what = f"output {i} of program {program.path}"
+                if not isinstance(output, torch.Tensor):
+                    raise Refusal(BAD_INPUT, f"{what} is not a tensor")
+                if i == len(columns):
+                    columns.append([])
+                if columns[i] and columns[i][0].shape != output.shape:
+                    raise Refusal(NOT_RUN, f"{what} changes its shape from item to item")
+                columns[i].append(output)
+        for i, rows in enumerate(columns):
             file = f"output-{place}-{i}.bin"
-            np.stack(column).tofile(self._folder / file)
-            dtype = str(program["method"].get_outputs()[i].dtype).removeprefix("torch.")
-            program["outputs"].append({"dtype": dtype, "shape": list(column[0].shape), "file": file})
+            dtype = str(rows[0].dtype).removeprefix("torch.")
+            self._put(file, torch.stack([row.contiguous() for row in rows]).flatten().view(torch.uint8).numpy())
+            program.outputs.append({"dtype": dtype, "shape": list(rows[0].shape), "file": file})
 
-    def _write(self) -> None:
+    def _write(self, result: dict[str, Any]) -> None:
         told = []
         for i, program in enumerate(self._programs):
             file = f"samples-{i}.bin"
-            np.array(program["samples"], dtype="<i8").tofile(self._folder / file)
-            times = {name: program[name] for name in ("load_program_ns", "load_method_ns", "first_ns", "outputs")}
-            told.append({"loaded": program["method"] is not None, **times, "samples": file, "runs": len(program["samples"])})
-        result = {
-            "version": JOB_VERSION,
-            "threads": self._threads,
-            "pinned": self._pinned,
-            "programs": told,
-            "memory": self._memory,
-        }
-        (self._folder / RESULT_FILE).write_text(json.dumps(result), encoding="utf-8")
+            self._put(file, np.array(program.samples, dtype="<i8"))
+            times = {name: getattr(program, name) for name in ("load_program_ns", "load_method_ns", "first_ns")}
+            loaded = program.method is not None
+            outputs, runs = program.outputs, len(program.samples)
+            told.append({"loaded": loaded, **times, "outputs": outputs, "samples": file, "runs": runs})
+        text = json.dumps({**result, "blocks": self._blocks, "programs": told, "memory": self._memory})
+        self._put(RESULT_FILE, np.frombuffer(text.encode(), dtype=np.uint8))
+
+    def _put(self, file: str, values: Any) -> None:
+        try:
+            (self._folder / file).write_bytes(values.tobytes())
+        except OSError as error:
+            raise Refusal(NOT_WRITTEN, f"cannot write results: {error.strerror}") from None
 
 
-def _program(method: str, path: str) -> dict[str, Any]:
-    times = {"load_program_ns": 0, "load_method_ns": 0, "first_ns": -1}
-    return {"name": method, "path": path, "method": None, "samples": [], "outputs": [], **times}
-
-
-def _lines(folder: Path) -> Iterator[list[str]]:
-    lines = [line.split("\t") for line in (folder / JOB_FILE).read_text(encoding="utf-8").splitlines()]
-    if not lines or lines[0][0] != "kdbench-job":
-        raise Refusal(_BAD_JOB, "this is not a job of kdbench")
-    if lines[0][1:] != [str(JOB_VERSION)]:
-        raise Refusal(_BAD_JOB, f"job version {' '.join(lines[0][1:])}, this runner reads version {JOB_VERSION}")
-    if lines[-1] != ["end", str(len(lines) - 1)]:
-        raise Refusal(_BAD_JOB, f"the job ends after line {len(lines)}")
-    return iter(lines[1:-1])
-
-
-def _cycle(items: list[list[Any]]) -> Iterator[list[Any]]:
+def orders(count: int, seed: int) -> Iterator[list[int]]:
+    """The native runner's order of blocks in each round: Fisher and Yates, fed by SplitMix64 (Steele et al. 2014)."""
+    mask = 2**64 - 1
+    order = list(range(count))
     while True:
-        yield from items
+        for left in range(count, 1, -1):
+            seed = (seed + 0x9E3779B97F4A7C15) & mask
+            z = ((seed ^ (seed >> 30)) * 0xBF58476D1CE4E5B9) & mask
+            z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & mask
+            at = (z ^ (z >> 31)) % left
+            order[left - 1], order[at] = order[at], order[left - 1]
+        yield order
 
 
-def _numpy(tensor: Any) -> Any:
-    import torch
+def _laid_out(row: Any, order: tuple[int, ...]) -> Any:
+    if order == tuple(range(len(order))):
+        return row
+    inverse = [order.index(place) for place in range(len(order))]
+    return row.permute(order).contiguous().permute(inverse)
 
-    return tensor.view(torch.uint16).numpy() if tensor.dtype == torch.bfloat16 else tensor.numpy()
 
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
+def _pin(cpu: int) -> int:
+    if cpu >= 0 and hasattr(os, "sched_setaffinity") and cpu in os.sched_getaffinity(0):
+        os.sched_setaffinity(0, {cpu})
+        return cpu
+    return -1
 
 
 def _peak_rss_bytes() -> int:
@@ -239,9 +268,11 @@ def main(folder: str) -> int:
         return refusal.code
     except MemoryError:
         sys.stderr.write("out of memory\n")
-        return _NO_MEMORY
+        return NO_MEMORY
     return 0
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m kdbench.devices.python_runner JOB_FOLDER")
     sys.exit(main(sys.argv[1]))

@@ -33,16 +33,19 @@ STATUS = {
 
 _STORED_AS = {"bfloat16": "uint16"}
 """Types that numpy lacks, and the type of equal size that holds their bits."""
+_NAMED = {held: name for name, held in _STORED_AS.items()}
 
 
 def write_job(job: Job, folder: Path, cpu: int = -1) -> None:
     """Write ``job.txt`` and the inputs' raw arrays (little endian, C order) into ``folder``; -1 pins to no core.
 
     Raises:
-        UsageError: a name or path with a tab or a line break, an unknown program or input, arrays of unequal length.
+        UsageError: a path with a tab or a line break, a name given twice, an unknown program or input, no items, arrays
+            of unequal length.
+        OSError: the folder cannot be written.
     """
-    programs = {program.name: i for i, program in enumerate(job.programs)}
-    inputs = {entry.name: i for i, entry in enumerate(job.inputs)}
+    programs = _places([program.name for program in job.programs], "program")
+    inputs = _places([entry.name for entry in job.inputs], "input")
     lines: list[tuple[object, ...]] = [
         ("kdbench-job", JOB_VERSION),
         ("threads", job.threads),
@@ -57,6 +60,8 @@ def write_job(job: Job, folder: Path, cpu: int = -1) -> None:
             case Load(program):
                 lines.append(("load", _at(programs, program, "program")))
             case Predict(program, name):
+                if sum(isinstance(other, Predict) and other.program == program for other in job.steps) > 1:
+                    raise UsageError(f"the job predicts with program {program!r} twice")
                 lines.append(("predict", _at(programs, program, "program"), _at(inputs, name, "input")))
             case Memory():
                 lines.append(("memory", memories))
@@ -69,16 +74,16 @@ def write_job(job: Job, folder: Path, cpu: int = -1) -> None:
                     step.min_ns,
                     step.max_ns,
                     step.block_ns,
-                    step.seed,
+                    step.seed % 2**63,
                 )
                 lines.append(("interleave", *timing, len(step.programs)))
                 lines += [
-                    ("time", _at(programs, name, "program"), _at(inputs, step.inputs[name], "input"))
+                    ("time", _at(programs, name, "program"), _at(inputs, step.inputs.get(name, ""), "input"))
                     for name in step.programs
                 ]
     lines.append(("end", len(lines)))
     text = "".join("\t".join(_field(field) for field in line) + "\n" for line in lines)
-    (folder / JOB_FILE).write_text(text, encoding="utf-8")
+    (folder / JOB_FILE).write_text(text, encoding="utf-8", errors="surrogateescape")
 
 
 def read_result(job: Job, folder: Path, runner: str) -> Result:
@@ -109,8 +114,9 @@ def read_result(job: Job, folder: Path, runner: str) -> Result:
             },
             peak_rss_bytes={name: told["memory"][str(i)] for i, name in enumerate(memories)},
             pinned=None if told["pinned"] < 0 else told["pinned"],
+            blocks=tuple(job.programs[place].name for place in told["blocks"]),
         )
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError) as error:
         raise StageError(f"the runner's results cannot be read: {type(error).__name__}: {error}") from None
 
 
@@ -120,21 +126,30 @@ def stored_dtype(name: str) -> np.dtype[Any]:
 
 
 def _input_lines(entry: Input, place: int, folder: Path) -> list[tuple[object, ...]]:
-    items = {len(array) for array in entry.arrays}
-    if len(items) != 1:
-        raise UsageError(f"input {entry.name!r}: arrays of {sorted(items)} items, expected one number of items for all")
-    lines: list[tuple[object, ...]] = [("input", items.pop(), len(entry.arrays))]
+    items = _length(entry)
+    lines: list[tuple[object, ...]] = [("input", items, len(entry.arrays))]
     for i, array in enumerate(entry.arrays):
         path = folder / f"input-{place}-{i}.bin"
         path.write_bytes(np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
-        item_bytes = array.nbytes // len(array)
-        lines.append(("array", array.dtype.name, item_bytes, path.resolve(), *array.shape[1:]))
+        item_bytes = array.nbytes // items
+        dtype = _NAMED.get(array.dtype.name, array.dtype.name)
+        lines.append(("array", dtype, item_bytes, path.resolve(), *array.shape[1:]))
     return lines
+
+
+def _length(entry: Input) -> int:
+    """How many items an input has: one where the method takes none."""
+    found = sorted({array.shape[0] if array.ndim else 0 for array in entry.arrays})
+    if len(found) > 1:
+        raise UsageError(f"input {entry.name!r}: arrays of {found} items, expected one number of items for all")
+    if found == [0]:
+        raise UsageError(f"input {entry.name!r} has no items")
+    return found[0] if found else 1
 
 
 def _items(job: Job) -> dict[str, int]:
     """How many items each program predicts."""
-    lengths = {entry.name: len(entry.arrays[0]) for entry in job.inputs}
+    lengths = {entry.name: _length(entry) for entry in job.inputs}
     return {step.program: lengths[step.input] for step in job.steps if isinstance(step, Predict)}
 
 
@@ -153,6 +168,14 @@ def _output(folder: Path, output: dict[str, Any], items: int) -> NDArray[np.gene
     if values.size != expected:
         raise StageError(f"the runner's {output['file']} has {values.size} values, expected {expected}")
     return values.reshape(items, *shape)
+
+
+def _places(names: list[str], what: str) -> dict[str, int]:
+    places = {name: i for i, name in enumerate(names)}
+    if len(places) < len(names):
+        twice = next(name for i, name in enumerate(names) if places[name] != i)
+        raise UsageError(f"the job has two {what}s called {twice!r}")
+    return places
 
 
 def _at(places: dict[str, int], name: str, what: str) -> int:

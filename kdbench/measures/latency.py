@@ -8,6 +8,10 @@ if TYPE_CHECKING:
     from kdbench.measures.measure import Evidence, Figure
 
 
+LEAST_FOR_P99 = 1000
+"""A 99th percentile of fewer samples rests on fewer than ten of them."""
+
+
 class Latency:
     """Time: of execute() in steady state, of loading, packing and the first inference."""
 
@@ -32,7 +36,7 @@ def of_speed(evidence: Evidence, metrics: tuple[str, ...]) -> dict[str, Figure]:
     speed = evidence.speed
     assert speed is not None
     absent = {
-        "latency_p99_ms": f"needs 1,000 samples, there are {speed.samples}",
+        "latency_p99_ms": f"needs {LEAST_FOR_P99:,} samples, there are {speed.samples:,}",
         "latency_ref": "no reference was timed",
     }
     figures: dict[str, Figure] = {}

@@ -39,8 +39,9 @@ def peak_rss(
     method: str,
     inputs: tuple[NDArray[np.generic], ...],
     protocol: Protocol,
+    empty: int,
 ) -> int:
-    """Bytes that loading the program and running it a few times adds to the peak of an empty runner, at least 0.
+    """Bytes that loading the program and running it a few times adds to ``empty`` (of ``empty_rss``), at least 0.
 
     Each side is the minimum over ``protocol.memory_processes`` fresh processes: what disturbs a process only adds.
 
@@ -57,9 +58,18 @@ def peak_rss(
         threads=protocol.threads,
         timeout_s=protocol.timeout_seconds,
     )
-    empty = Job((), (), (Reading("peak"),), threads=protocol.threads, timeout_s=protocol.timeout_seconds)
+    return max(_least(device, full, protocol) - empty, 0)
 
-    def least(job: Job) -> int:
-        return min(device.run(job).peak_rss_bytes["peak"] for _ in range(protocol.memory_processes))
 
-    return max(least(full) - least(empty), 0)
+def empty_rss(device: Device, protocol: Protocol) -> int:
+    """The peak resident memory, in bytes, of a runner that loads nothing: the minimum over fresh processes.
+
+    Raises:
+        StageError: a process failed.
+    """
+    job = Job((), (), (Reading("peak"),), threads=protocol.threads, timeout_s=protocol.timeout_seconds)
+    return _least(device, job, protocol)
+
+
+def _least(device: Device, job: Job, protocol: Protocol) -> int:
+    return min(device.run(job).peak_rss_bytes["peak"] for _ in range(protocol.memory_processes))

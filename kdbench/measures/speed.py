@@ -10,7 +10,8 @@ import numpy as np
 
 from kdbench.devices.job import Input, Interleave, Job, Load, Program, Result
 from kdbench.errors import StageError
-from kdbench.measures.memory import peak_rss
+from kdbench.measures.latency import LEAST_FOR_P99
+from kdbench.measures.memory import empty_rss, peak_rss
 from kdbench.records import Speed
 from kdbench.store import file_sha256
 
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
 
 KEPT = 2000
 """Samples of one process that a record keeps, spread evenly; its statistics are of all of them."""
-
-LEAST_FOR_P99 = 1000
-"""A 99th percentile of fewer samples rests on fewer than ten of them."""
 
 NOISY = 0.10
 """Process medians that spread further than this share of their median make a figure ``noisy``."""
@@ -81,13 +79,19 @@ def measure_speeds(
             broken = _culprits(device, healthy, reference, protocol)
             failed |= broken or dict.fromkeys(healthy, error)
     timings = {}
+    empty = 0
+    if len(failed) < len(programs):
+        try:
+            empty = empty_rss(device, protocol)
+        except StageError as error:
+            failed = {name: failed.get(name, error) for name in programs}
     for done, (name, program) in enumerate(programs.items()):
         tell((protocol.processes + done / len(programs)) / rounds, "memory")
         if name in failed:
             timings[name] = Timing(_failure(name, device, program, protocol, failed[name]))
             continue
         try:
-            timings[name] = _timing(name, program, device, results, protocol, with_reference=reference is not None)
+            timings[name] = _timing(name, program, device, results, protocol, empty, ruled=reference is not None)
         except StageError as error:
             timings[name] = Timing(_failure(name, device, program, protocol, error))
     return timings
@@ -137,7 +141,8 @@ def _job(
         steps=(*(Load(name) for name in names), timed),
         threads=protocol.threads,
         pin=protocol.pin,
-        timeout_s=protocol.timeout_seconds,
+        # A slow program may warm up and run up to its cap; the timeout is for what does not end by itself.
+        timeout_s=protocol.timeout_seconds + 2 * protocol.max_seconds * len(entries),
     )
 
 
@@ -166,23 +171,22 @@ def _timing(
     device: Device,
     results: Sequence[Result],
     protocol: Protocol,
+    empty: int,
     *,
-    with_reference: bool,
+    ruled: bool,
 ) -> Timing:
     processes = [result.samples[name] for result in results]
     medians = np.array([np.median(samples) for samples in processes])
     pooled = np.concatenate(processes)
     p50, p90, p99 = (float(q) / 1e6 for q in np.percentile(pooled, (50, 90, 99), method="linear"))
-    ratios = (
-        [m / np.median(r.samples[REFERENCE]) for m, r in zip(medians, results, strict=True)] if with_reference else []
-    )
+    ratios = [m / np.median(r.samples[REFERENCE]) for m, r in zip(medians, results, strict=True)] if ruled else []
     checks = (
         [np.median(r.samples[name + _CHECK]) / m for m, r in zip(medians, results, strict=True)]
         if program.check
         else []
     )
     flags = []
-    if len(pooled) < protocol.min_runs * len(processes):
+    if any(len(samples) < protocol.min_runs for samples in processes):
         flags.append("few-samples")
     if np.ptp(medians) > NOISY * np.median(medians):
         flags.append("noisy")
@@ -194,7 +198,7 @@ def _timing(
         "load_program_ms": _median_ms([result.load_program_ns[name] for result in results]),
         "load_method_ms": _median_ms([result.load_method_ns[name] for result in results]),
         "first_ms": _median_ms([result.first_ns[name] for result in results]),
-        "peak_rss_bytes": float(peak_rss(device, program.path, program.method, program.inputs, protocol)),
+        "peak_rss_bytes": float(peak_rss(device, program.path, program.method, program.inputs, protocol, empty)),
     }
     speed = Speed(
         structure=name,

@@ -47,7 +47,7 @@ def test_programs_are_the_golden_ones_or_at_least_the_same_twice():
     golden = json.loads(GOLDEN.read_text()).get(name())
     if golden is None:
         golden = {"version": stage.VERSION, "hashes": hashes()}
-    assert stage.VERSION == golden["version"], "VERSION was raised: run tests/lowering/test_golden.py"
+    assert golden["version"] == stage.VERSION, "VERSION was raised: run tests/lowering/test_golden.py"
     assert found == golden["hashes"], (
         "bytes have changed: raise VERSION in kdbench/lowering/stage.py, then run this file"
     )

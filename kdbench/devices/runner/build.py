@@ -1,4 +1,4 @@
-"""Building the native runner: one call of a C++ compiler against the installed executorch package, cached by content."""
+"""Building the native runner: one call of a C++ compiler against the executorch package, cached by content."""
 
 from __future__ import annotations
 
@@ -18,11 +18,16 @@ from platformdirs import user_cache_path
 
 from kdbench.errors import MeasureError
 
-SOURCES = ("runner.cpp", "job.h")
+SOURCES = ("runner.cpp", "job.h", "order.h", "process.h", "results.h", "tensors.h")
 """The runner's files, the one that is compiled first."""
 
-_LIBRARIES = ("executorch", "executorch_kernels_optimized", "executorch_kernels_quantized", "executorch_backend_xnnpack",
-              "executorch_threadpool")  # fmt: skip
+_LIBRARIES = (
+    "executorch",
+    "executorch_kernels_optimized",
+    "executorch_kernels_quantized",
+    "executorch_backend_xnnpack",
+    "executorch_threadpool",
+)
 _BUILD_SECONDS = 300
 
 
@@ -69,7 +74,6 @@ def flags(folder: Path) -> list[str]:
     ]
 
 
-@cache
 def runner() -> Path:
     """The built runner: from the cache, else built now.
 
@@ -80,7 +84,7 @@ def runner() -> Path:
 
 
 def compiled(sources: Path, names: tuple[str, ...], program: str) -> Path:
-    """The program built from ``names`` (the first is compiled) in the folder ``sources``, cached by all that decides it.
+    """The program built from ``names`` (the first is compiled) in ``sources``, cached by all that decides it.
 
     Raises:
         MeasureError: as for ``runner``.
@@ -88,12 +92,13 @@ def compiled(sources: Path, names: tuple[str, ...], program: str) -> Path:
     compiler = find_compiler()
     if compiler is None:
         wanted = os.environ.get("CXX")
-        raise MeasureError(f"no C++ compiler {wanted!r} (from $CXX)" if wanted else "no C++ compiler; install g++ or clang++")
+        missing = f"no C++ compiler {wanted!r} (from $CXX)" if wanted else "no C++ compiler"
+        raise MeasureError(f"{missing}; install g++ or clang++")
     folder = executorch_folder()
     command = [compiler, str(sources / names[0]), *flags(folder)]
     known = hashlib.sha256("\0".join([_told(compiler), version("executorch"), *command]).encode())
     for name in names:
-        known.update((sources / name).read_bytes())
+        known.update(hashlib.sha256((sources / name).read_bytes()).digest())
     place = cache_folder() / f"{program}-{known.hexdigest()[:16]}"
     if place.is_file():
         return place
@@ -117,17 +122,32 @@ def _build(command: list[str], place: Path) -> None:
     log = place.with_suffix(".log")
     with tempfile.TemporaryDirectory(dir=place.parent) as scratch:
         made = Path(scratch) / place.name
-        done = subprocess.run(
-            [*command, "-o", str(made)], capture_output=True, text=True, check=False, timeout=_BUILD_SECONDS,
-        )
+        try:
+            done = subprocess.run(
+                [*command, "-o", str(made)],
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=_BUILD_SECONDS,
+            )
+        except subprocess.TimeoutExpired:
+            raise MeasureError(f"the C++ compiler {command[0]} is not done after {_BUILD_SECONDS} s") from None
         if done.returncode:
             log.write_text(done.stdout + done.stderr, encoding="utf-8")
             said = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr.strip()[-200:])
-            raise MeasureError(f"the C++ compiler {command[0]} cannot build {place.name}: {said}; all of it is in {log}")
+            raise MeasureError(f"the C++ compiler {command[0]} cannot build {place.name}: {said}; see {log}")
         made.rename(place)
 
 
+@cache
 def _told(compiler: str) -> str:
-    """What the compiler says of its version."""
-    told = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=False)
+    """What the compiler says of its version.
+
+    Raises:
+        MeasureError: it cannot be started.
+    """
+    try:
+        told = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise MeasureError(f"the C++ compiler {compiler} cannot be started: {error.strerror}") from None
     return told.stdout

@@ -1,0 +1,77 @@
+// What a job sets and reads of its own process: log, threads, core, peak memory.
+#pragma once
+
+#include <executorch/runtime/platform/platform.h>
+#include <cstdint>
+#include <cstdlib>
+#include <fstream>
+#include <string>
+
+#include <sys/resource.h>
+#ifdef __linux__
+#include <sched.h>
+#endif
+
+#include "tensors.h"
+
+// The wheel ships this class without its header.
+namespace executorch::extension::threadpool {
+class ThreadPool {
+ public:
+  bool _unsafe_reset_threadpool(uint32_t threads);
+  size_t get_thread_count() const;
+};
+ThreadPool* get_threadpool();
+}  // namespace executorch::extension::threadpool
+
+namespace kdbench {
+
+// How ExecuTorch writes its log by itself.
+inline pal_emit_log_message_method emit = nullptr;
+
+inline void emit_errors(et_timestamp_t time, et_pal_log_level_t level, const char* file, const char* function, size_t line,
+                        const char* message, size_t length) {
+  if (level == kError || level == kFatal) emit(time, level, file, function, line, message, length);
+}
+
+// Keeps of ExecuTorch's log what tells more than the name of the error that ends a job.
+inline void log_only_errors() {
+  emit = executorch::runtime::get_pal_impl()->emit_log_message;
+  executorch::runtime::register_pal(executorch::runtime::PalImpl::create(emit_errors, __FILE__));
+}
+
+// The number of threads, read back after setting it.
+inline size_t set_threads(uint32_t threads) {
+  auto* pool = executorch::extension::threadpool::get_threadpool();
+  if (pool == nullptr || !pool->_unsafe_reset_threadpool(threads))
+    throw Failure(kNotRun, "cannot set " + std::to_string(threads) + " threads");
+  return pool->get_thread_count();
+}
+
+// The core that the process now keeps to, -1 if it keeps to none.
+inline int pin([[maybe_unused]] int cpu) {
+#ifdef __linux__
+  if (cpu >= 0) {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET(cpu, &set);
+    if (sched_setaffinity(0, sizeof set, &set) == 0) return cpu;
+  }
+#endif
+  return -1;
+}
+
+inline uint64_t peak_rss_bytes() {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);)
+    if (line.rfind("VmHWM:", 0) == 0) return std::strtoull(line.c_str() + 6, nullptr, 10) * 1024;
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+#ifdef __APPLE__
+  return static_cast<uint64_t>(usage.ru_maxrss);
+#else
+  return static_cast<uint64_t>(usage.ru_maxrss) * 1024;
+#endif
+}
+
+}  // namespace kdbench

@@ -1,0 +1,95 @@
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from kdbench.devices.runner import build
+from kdbench.errors import MeasureError
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("KDBENCH_STORE", str(tmp_path / "store"))
+    monkeypatch.delenv("CXX", raising=False)
+    return tmp_path / "store" / "runner"
+
+
+@pytest.fixture
+def sources(tmp_path):
+    """A program of two files that links what the runner links."""
+    folder = tmp_path / "sources"
+    folder.mkdir()
+    (folder / "main.cpp").write_text('#include "answer.h"\nint main() { return ANSWER; }\n')
+    (folder / "answer.h").write_text("#define ANSWER 42\n")
+    return folder
+
+
+NAMES = ("main.cpp", "answer.h")
+
+
+def test_a_program_is_built_once_and_anew_when_a_source_changes(cache, sources):
+    import subprocess
+
+    first = build.compiled(sources, NAMES, "answer")
+    assert first.parent == cache
+    assert subprocess.run([str(first)], check=False).returncode == 42
+    made = first.stat().st_mtime_ns
+    assert build.compiled(sources, NAMES, "answer") == first
+    assert first.stat().st_mtime_ns == made
+    (sources / "answer.h").write_text("#define ANSWER 43\n")
+    second = build.compiled(sources, NAMES, "answer")
+    assert second != first
+    assert subprocess.run([str(second)], check=False).returncode == 43
+    assert {path.suffix for path in cache.iterdir()} <= {"", ".lock"}
+
+
+def test_another_compiler_is_another_program(cache, sources, monkeypatch, tmp_path):
+    first = build.compiled(sources, NAMES, "answer")
+    other = tmp_path / "my compiler"
+    other.symlink_to(build.find_compiler())
+    monkeypatch.setenv("CXX", str(other))
+    assert build.compiled(sources, NAMES, "answer") != first
+
+
+def test_what_the_compiler_refuses_is_told_in_one_line_with_a_log(cache, sources):
+    (sources / "answer.h").write_text("#define ANSWER nobody_knows\n")
+    with pytest.raises(MeasureError) as caught:
+        build.compiled(sources, NAMES, "answer")
+    line = str(caught.value)
+    assert "\n" not in line
+    assert "nobody_knows" in line
+    log = Path(line.rpartition("see ")[2])
+    assert log.parent == cache
+    assert "nobody_knows" in log.read_text()
+    assert [path for path in cache.iterdir() if path.suffix not in {".log", ".lock"}] == []
+
+
+def test_without_a_compiler_it_says_what_to_install(cache, sources, monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(MeasureError, match=r"^no C\+\+ compiler 'no-such-compiler' \(from \$CXX\); install g\+\+ or clang"):
+        build.compiled(sources, NAMES, "answer")
+    monkeypatch.delenv("CXX")
+    monkeypatch.setenv("PATH", "/nonexistent")
+    with pytest.raises(MeasureError, match=r"^no C\+\+ compiler; install g\+\+ or clang\+\+$"):
+        build.compiled(sources, NAMES, "answer")
+
+
+def test_a_cache_that_cannot_be_written_is_told(sources, monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("KDBENCH_STORE", str(tmp_path / "file"))
+    with pytest.raises(MeasureError, match=r"^cannot build the native answer in .*file/runner: Not a directory$"):
+        build.compiled(sources, NAMES, "answer")
+
+
+def test_the_compiler_comes_from_cxx_else_from_the_path(monkeypatch, tmp_path):
+    real = build.find_compiler()
+    for name in ("g++", "clang++"):
+        (tmp_path / name).symlink_to(real)
+    monkeypatch.delenv("CXX", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert build.find_compiler() == str(tmp_path / "g++")
+    monkeypatch.setenv("CXX", "clang++")
+    assert build.find_compiler() == str(tmp_path / "clang++")
+    monkeypatch.setenv("CXX", str(shutil.which("true", path=os.defpath)))
+    assert build.find_compiler() == shutil.which("true", path=os.defpath)

@@ -157,7 +157,9 @@ def main() -> int:
     }
     given.out.mkdir(parents=True, exist_ok=True)
     (given.out / "overhead.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    versions = ", ".join(f"{name} {version}" for name, version in result["libraries"].items() if name in {"kdbench", "executorch"})
+    versions = ", ".join(
+        f"{name} {version}" for name, version in result["libraries"].items() if name in {"kdbench", "executorch"}
+    )
     head = f"# The runner's overhead\n\n{result['date']}, {here.slug}, {here.cores} cores, one thread; {versions}; "
     head += f"{given.pairs} pairs of fresh processes a program.\n\n"
     (given.out / "overhead.md").write_text(head + table(result), encoding="utf-8")

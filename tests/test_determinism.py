@@ -15,7 +15,17 @@ def test_checkpoints_and_programs_do_not_depend_on_jobs(tmp_path):
     runs = []
     for jobs in ("1", "2"):
         place = tmp_path / jobs
-        command = ["run", "digits", "--quick", "--jobs", jobs, "--store", place / "store", "--results", place / "results"]
+        command = [
+            "run",
+            "digits",
+            "--quick",
+            "--jobs",
+            jobs,
+            "--store",
+            place / "store",
+            "--results",
+            place / "results",
+        ]
         subprocess.run([sys.executable, "-m", "kdbench", *command], check=True, capture_output=True)
         (found,) = place.rglob("run.json")
         runs.append(read_run(found))

@@ -83,7 +83,9 @@ class Place:
     @property
     def environment(self):
         here = {"KDBENCH_STORE": str(self.folder / "store"), "KDBENCH_RESULTS": str(self.folder / "results")}
-        return os.environ | here | {"COLUMNS": "140"}
+        # Without what a pytest around this one says of itself, such as that it is a worker of xdist.
+        outside = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+        return outside | here | {"COLUMNS": "140"}
 
     @property
     def runs(self):

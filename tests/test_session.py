@@ -144,7 +144,9 @@ def test_a_second_session_makes_nothing_but_measures_anew(place, suite, first, r
     assert again.made == {}
     assert {event.kind for event in events} == {"found", "measuring"}
     assert {speed.speed.structure for speed in again.speeds.values()} == {speed.structure for speed in run[0].speeds}
-    medians = [[timing.speed.process_medians_ms for timing in finished.speeds.values()] for finished in (first[0], again)]
+    medians = [
+        [timing.speed.process_medians_ms for timing in finished.speeds.values()] for finished in (first[0], again)
+    ]
     assert medians[0] != medians[1]
 
 

@@ -67,7 +67,9 @@ def test_what_the_compiler_refuses_is_told_in_one_line_with_a_log(cache, sources
 
 def test_without_a_compiler_it_says_what_to_install(cache, sources, monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
-    with pytest.raises(MeasureError, match=r"^no C\+\+ compiler 'no-such-compiler' \(from \$CXX\); install g\+\+ or clang"):
+    with pytest.raises(
+        MeasureError, match=r"^no C\+\+ compiler 'no-such-compiler' \(from \$CXX\); install g\+\+ or clang"
+    ):
         build.compiled(sources, NAMES, "answer")
     monkeypatch.delenv("CXX")
     monkeypatch.setenv("PATH", "/nonexistent")

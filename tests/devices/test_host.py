@@ -38,7 +38,9 @@ def test_every_type_goes_in_and_comes_out(either, typed_program):
         if name == "bool":
             arrays.append(generator.random((3, 1, 3)) < 0.5)
         elif name == "bfloat16":
-            arrays.append((generator.standard_normal((3, 1, 3)).astype(np.float32).view(np.uint32) >> 16).astype(np.uint16))
+            arrays.append(
+                (generator.standard_normal((3, 1, 3)).astype(np.float32).view(np.uint32) >> 16).astype(np.uint16)
+            )
         elif name.startswith("float"):
             arrays.append(generator.standard_normal((3, 1, 3)).astype(name))
         else:
@@ -268,8 +270,11 @@ def test_the_runner_is_chosen_by_the_environment_or_by_what_there_is(monkeypatch
     with pytest.raises(UsageError, match=r"^KDBENCH_RUNNER='cobol': expected native or python$"):
         host("host")
     monkeypatch.delenv("KDBENCH_RUNNER")
-    monkeypatch.setenv("CXX", "no-such-compiler")
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CXX", raising=False)
     assert host("host").runtime == f"python {told}"
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    assert host("host").runtime == f"native {told}"
 
 
 def test_the_environment_does_not_reach_the_native_runner(native, tiny_program, monkeypatch):

@@ -170,4 +170,6 @@ def test_a_mistake_is_one_line_and_a_code(folder, monkeypatch, capfd, words, cod
 
 
 def snapshot(folder):
-    return {str(path.relative_to(folder)): path.stat().st_size for path in folder.rglob("*") if path.is_file()}
+    """Every file's size by its place; Python's own caches of imported plug-ins aside."""
+    files = [path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    return {str(path.relative_to(folder)): path.stat().st_size for path in files}

@@ -143,6 +143,8 @@ def _benchmark_is_off(config: pytest.Config) -> str:
     option = config.option
     if getattr(option, "dist", "no") != "no":
         return "-n (pytest-xdist)"
+    if os.environ.get("PYTEST_XDIST_WORKER"):  # what pytest-benchmark looks at in a pytest inside a worker
+        return "PYTEST_XDIST_WORKER set (inside pytest-xdist)"
     if option.benchmark_disable and not option.benchmark_enable:
         return "--benchmark-disable"
     return "--benchmark-skip" if option.benchmark_skip and not option.benchmark_only else ""

@@ -43,6 +43,12 @@ KD = "digits:resnet8-dscnn/kd/xnnpack-int8/s1/host"
 MEASURES = ("compute", "fidelity", "latency", "memory", "quality", "size", "training")
 
 
+@pytest.fixture(autouse=True)
+def outside_of_workers(monkeypatch):
+    """Sessions inside these tests are nobody's worker, whatever runs the tests: in one, pytest-benchmark is off."""
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
+
+
 @pytest.fixture
 def suite(pytester, monkeypatch):
     """A suite, ``suites/small.toml``, in a folder of its own."""
@@ -184,6 +190,12 @@ def test_replayed_rounds_last_exactly_the_samples():
         timer.step()
         read.append(timer() - start)
     assert read == [*samples, *samples[:2]]
+
+
+def test_a_session_inside_a_worker_is_refused(pytester, suite, monkeypatch):
+    monkeypatch.setenv("PYTEST_XDIST_WORKER", "gw1")
+    said = refused(pytester, suite)
+    assert said.startswith("suites cannot run with PYTEST_XDIST_WORKER set (inside pytest-xdist): their latencies")
 
 
 def modules_after(folder, *arguments):

@@ -129,7 +129,7 @@ class Store:
 
     def sweep(self) -> None:
         """Remove what processes that were killed left half-made."""
-        for scratch in (self.root / _SCRATCH).iterdir():
+        for scratch in (self.root / _SCRATCH).glob("*-*-*"):
             process = scratch.name.split("-")[1]
             if not psutil.pid_exists(int(process)):
                 shutil.rmtree(scratch, ignore_errors=True)

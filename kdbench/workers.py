@@ -45,6 +45,7 @@ class Workers:
         for worker in self._workers:
             worker.stop()
         self._workers.clear()
+        self._store.sweep()  # after a worker that had to be killed
 
     @property
     def free(self) -> bool:

@@ -11,7 +11,8 @@ from kdbench.conduct import conduct
 from kdbench.errors import MeasureError
 from kdbench.stage import Stage
 from kdbench.store import Artefact, Store
-from kdbench.worker import Failed
+from kdbench.worker import Failed, Order
+from kdbench.workers import Workers
 
 SUPPORT = Path(__file__).parent / "support"
 
@@ -144,6 +145,18 @@ def test_interrupting_leaves_nothing_behind(tmp_path):
     assert "KeyboardInterrupt" in errors
     assert leftovers(Store(root)) == []
     assert not _children_named(str(script))
+
+
+def test_a_worker_that_has_to_be_killed_leaves_nothing_behind(store, monkeypatch):
+    monkeypatch.setattr("kdbench.workers._PATIENCE_S", 0.2)
+    stage = toy_stage("deaf", do="deaf")
+    order = Order(stage.id, stage.kind, "toy_stage", "key", stage.spec, {})
+    with Workers(store, 1) as workers:
+        workers.start(order)
+        while not (store.root / "hanging").exists():
+            time.sleep(0.01)
+        assert len(leftovers(store)) == 1
+    assert leftovers(store) == []
 
 
 def leftovers(store):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -29,6 +29,9 @@ class Event:
     text: str = ""
 
 
+LARGEST_PARTY = 16
+"""Stages made side by side by one worker at most: all their networks are in its memory."""
+
 Listener = Callable[[Event], None]
 Outcome = Artefact | Failed
 
@@ -43,7 +46,7 @@ def conduct(stages: Iterable[Stage], store: Store, jobs: int, listen: Listener) 
     """
     waiting = _with_needs(stages)
     total = len(waiting)
-    ready: deque[tuple[Stage, Order]] = deque()
+    ready: list[list[tuple[Stage, Order]]] = []
     running: dict[str, Stage] = {}
     outcomes: dict[str, Outcome] = {}
 
@@ -54,6 +57,7 @@ def conduct(stages: Iterable[Stage], store: Store, jobs: int, listen: Listener) 
 
     with Workers(store, jobs) as workers:
         while waiting or ready or running:
+            new: list[tuple[Stage, Order]] = []
             for stage in [stage for stage in waiting.values() if stage_is_ready(stage, outcomes)]:
                 del waiting[stage.id]
                 inputs = {name: outcomes[need.id] for name, need in stage.needs.items()}
@@ -67,12 +71,13 @@ def conduct(stages: Iterable[Stage], store: Store, jobs: int, listen: Listener) 
                 if found is not None:
                     settle(stage, found, "found")
                 else:
-                    ready.append((stage, Order(stage.id, stage.kind, MODULES[stage.kind], key, stage.spec, artefacts)))
+                    new.append((stage, Order(stage.id, stage.kind, MODULES[stage.kind], key, stage.spec, artefacts)))
+            ready = sorted([*ready, *_parties(new, jobs)], key=lambda party: not party[0][0].party)
             while ready and workers.free:
-                stage, order = ready.popleft()
-                workers.start(order)
-                running[stage.id] = stage
-                listen(Event("started", stage.title, stage.kind, len(outcomes), total))
+                party = ready.pop(0)
+                workers.start([order for _, order in party])
+                running |= {stage.id: stage for stage, _ in party}
+                _tell_of(party, listen, len(outcomes), total)
             for report in workers.reports() if running else ():
                 stage = running[report.id]
                 if isinstance(report, Told):
@@ -84,6 +89,26 @@ def conduct(stages: Iterable[Stage], store: Store, jobs: int, listen: Listener) 
                 else:
                     settle(stage, report, "failed")
     return outcomes
+
+
+def _parties(new: Sequence[tuple[Stage, Order]], jobs: int) -> list[list[tuple[Stage, Order]]]:
+    """What each worker shall make at once: stages of a party together, in parts that leave no worker idle; else one.
+
+    Parties are begun before all others, since they last longest.
+    """
+    sharing = sum(bool(stage.party) for stage, _ in new)
+    most = min(math.ceil(sharing / jobs), LARGEST_PARTY)
+    parties: dict[str, list[tuple[Stage, Order]]] = {}
+    for stage, order in new:
+        if stage.party:
+            parties.setdefault(stage.party, []).append((stage, order))
+    parts = [party[i : i + most] for party in parties.values() for i in range(0, len(party), most)]
+    return [*parts, *([(stage, order)] for stage, order in new if not stage.party)]
+
+
+def _tell_of(party: Iterable[tuple[Stage, Order]], listen: Listener, done: int, total: int) -> None:
+    for stage, _ in party:
+        listen(Event("started", stage.title, stage.kind, done, total))
 
 
 def stage_is_ready(stage: Stage, outcomes: Mapping[str, Outcome]) -> bool:

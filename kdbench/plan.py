@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from kdbench.catalog import find, suggestion
 from kdbench.errors import UsageError
+from kdbench.methods.method import Method
 from kdbench.spec import TEACHER, MethodSpec, Pair, Suite
 from kdbench.stage import Stage
+from kdbench.store import content_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -167,7 +169,11 @@ def _teacher_network(pair: Pair, suite: Suite, common: Mapping[str, Any], ground
 
 def _student_network(case: Case, suite: Suite, common: Mapping[str, Any], ground: Ground, teacher: Stage) -> Stage:
     entry = find("methods", case.method.use)
-    taught = bool(entry.load().needs_teacher)
+    made: type[Method] = entry.load()
+    taught = bool(made.needs_teacher)
+    recipe = suite.recipes["student"].model_dump(mode="json")
+    # Students of one seed see the same views of the same items, and can listen to one teacher.
+    shared = {**common, "teacher": teacher.id, "recipe": recipe, "seed": case.seed}
     return Stage(
         "network",
         f"train {case.method.label} s{case.seed}",
@@ -176,10 +182,11 @@ def _student_network(case: Case, suite: Suite, common: Mapping[str, Any], ground
             "role": "student",
             "architecture": _architecture(case.pair.student, case.pair.student_options),
             "teacher": _architecture(case.pair.teacher, case.pair.teacher_options) if taught else None,
-            "recipe": suite.recipes["student"].model_dump(mode="json"),
+            "recipe": recipe,
             "method": {"use": case.method.use, "options": case.method.options, "digest": entry.digest()},
             "seed": case.seed,
             "processor": ground.processors["student"],
         },
         {"teacher": teacher} if taught else {},
+        content_key(shared) if taught and made.view is Method.view else "",
     )

@@ -12,10 +12,17 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from kdbench.store import Artefact, content_key
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+    from contextlib import AbstractContextManager
     from pathlib import Path
+
+    from kdbench.party import Position
 
 Tell = Callable[[float, str], None]
 """How a running stage reports: the share done in [0, 1], and a few words such as ``epoch 3/30 loss 0.41``."""
+
+Steps = Callable[[Mapping[str, Any], Mapping[str, Artefact], "Path", Tell], "Generator[Position]"]
+"""A stage's run in steps, with the arguments of ``StageModule.run``."""
 
 
 class StageModule(Protocol):
@@ -35,6 +42,18 @@ class StageModule(Protocol):
         ...
 
 
+class PartyModule(StageModule, Protocol):
+    """What the module of stages with a ``party`` offers besides.
+
+    ``together(count)`` is a context in which so many stages of one party are run: it gives a function like ``run`` that
+    yields a position before each of its steps (``kdbench.party``).
+    """
+
+    def together(self, count: int) -> AbstractContextManager[Steps]:
+        """The context of ``count`` stages."""
+        ...
+
+
 MODULES = {
     "network": "kdbench.training.network",
     "eager": "kdbench.training.eager",
@@ -51,12 +70,16 @@ def imported(module: str) -> StageModule:
 
 @dataclass(frozen=True)
 class Stage:
-    """One step of the way of a case: its kind, its spec (JSON-able) and the stages whose artefacts it needs."""
+    """One step of the way of a case: its kind, its spec (JSON-able) and the stages whose artefacts it needs.
+
+    Stages of one ``party`` share work when one worker makes them; what they make is the same either way.
+    """
 
     kind: str
     title: str
     spec: Mapping[str, Any]
     needs: Mapping[str, Stage] = field(default_factory=dict)
+    party: str = ""
 
     @cached_property
     def id(self) -> str:

@@ -14,7 +14,7 @@ from kdbench.errors import KdbenchError
 from kdbench.worker import Failed, Order, Report, Told
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -24,7 +24,7 @@ _PATIENCE_S = 5.0
 
 
 class Workers:
-    """At most ``jobs`` processes, started when first needed, each running one order at a time.
+    """At most ``jobs`` processes, started when first needed, each running one order or the orders of one party.
 
     A context manager: leaving it ends the processes, and a stage that is cut off leaves nothing in the store.
     """
@@ -49,16 +49,16 @@ class Workers:
 
     @property
     def free(self) -> bool:
-        """Whether an order would start at once."""
-        return len(self._workers) < self._jobs or any(worker.order is None for worker in self._workers)
+        """Whether orders would start at once."""
+        return len(self._workers) < self._jobs or any(not worker.orders for worker in self._workers)
 
-    def start(self, order: Order) -> None:
-        """Hand an order to a worker; one must be ``free``."""
-        idle = next((worker for worker in self._workers if worker.order is None), None)
+    def start(self, orders: Sequence[Order]) -> None:
+        """Hand an order, or several of one party, to a worker; one must be ``free``."""
+        idle = next((worker for worker in self._workers if not worker.orders), None)
         if idle is None:
             idle = _Worker(self._store.root)
             self._workers.append(idle)
-        idle.take(order)
+        idle.take(orders)
 
     def reports(self) -> Iterator[Report]:
         """What the busy workers say next; waits until at least one says something.
@@ -66,24 +66,23 @@ class Workers:
         Raises:
             MeasureError: the store cannot be written, which no other stage would survive either.
         """
-        busy = {worker.connection: worker for worker in self._workers if worker.order is not None}
+        busy = {worker.connection: worker for worker in self._workers if worker.orders}
         for connection in wait(list(busy)):
             assert isinstance(connection, Connection)
             worker = busy[connection]
-            order = worker.order
-            assert order is not None
             try:
                 said = connection.recv()
             except (EOFError, ConnectionResetError):
                 self._workers.remove(worker)
                 epitaph = worker.epitaph()
                 self._store.sweep()
-                yield Failed(order.id, "crashed", epitaph)
+                for order in worker.orders:
+                    yield Failed(order, "crashed", epitaph)
                 continue
             if isinstance(said, KdbenchError):
                 raise said
             if not isinstance(said, Told):
-                worker.order = None
+                worker.orders.discard(said.id)
             yield said
 
 
@@ -102,11 +101,11 @@ class _Worker:
             env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
         )
         theirs.close()
-        self.order: Order | None = None
+        self.orders: set[str] = set()
 
-    def take(self, order: Order) -> None:
-        self.order = order
-        self.connection.send(order)
+    def take(self, orders: Sequence[Order]) -> None:
+        self.orders = {order.id for order in orders}
+        self.connection.send(orders)
 
     def ask_to_stop(self) -> None:
         self._process.terminate()

@@ -21,6 +21,7 @@ SUPPORT = Path(__file__).parent / "support"
 def toy(monkeypatch):
     """Stages of kind "toy"; workers import this test's module through PYTHONPATH and a .pth-free sitecustomize."""
     monkeypatch.setitem(stages.MODULES, "toy", "toy_stage")
+    monkeypatch.setitem(stages.MODULES, "toyparty", "toy_party")
     monkeypatch.syspath_prepend(str(SUPPORT))
     monkeypatch.setenv("PYTHONPATH", str(SUPPORT))
 
@@ -152,10 +153,43 @@ def test_a_worker_that_has_to_be_killed_leaves_nothing_behind(store, monkeypatch
     stage = toy_stage("deaf", do="deaf")
     order = Order(stage.id, stage.kind, "toy_stage", "key", stage.spec, {})
     with Workers(store, 1) as workers:
-        workers.start(order)
+        workers.start([order])
         while not (store.root / "hanging").exists():
             time.sleep(0.01)
         assert len(leftovers(store)) == 1
+    assert leftovers(store) == []
+
+
+def party_stage(text, party="p", **spec):
+    return Stage("toyparty", f"make {text}", {"text": text, **spec}, {}, party)
+
+
+def test_stages_of_a_party_are_made_together_and_split_over_the_workers(store):
+    stages = [party_stage(text) for text in "abcd"] + [party_stage("e", "q")]
+    alone, _, _ = run(store, *stages, jobs=1)
+    assert [alone[stage.id].path("text").read_text() for stage in stages] == [*["4: a b c d"] * 4, "1: e"]
+    stages = [party_stage(text) for text in "fghi"]
+    outcomes, told, _ = run(store, *stages, jobs=2)
+    assert [outcomes[stage.id].path("text").read_text() for stage in stages] == [*["2: f g"] * 2, *["2: h i"] * 2]
+    assert sorted(kind for kind, _ in told) == [*["made"] * 4, *["started"] * 4]
+    again, told, _ = run(store, *stages, party_stage("new"), jobs=1)
+    assert sorted(kind for kind, _ in told) == [*["found"] * 4, "made", "started"]
+    assert len(again) == 5
+
+
+def test_one_of_a_party_that_fails_stops_no_other(store):
+    bad, good = party_stage("bad", do="fail"), party_stage("good")
+    outcomes, _, _ = run(store, bad, good, jobs=1)
+    assert (outcomes[bad.id].status, outcomes[bad.id].reason) == ("failed", "it would not")
+    assert outcomes[good.id].path("text").read_text() == "2: bad good"
+    assert leftovers(store) == []
+
+
+def test_a_dead_worker_takes_down_its_party(store):
+    bad, good, other = party_stage("bad", do="die"), party_stage("good"), party_stage("other", "q")
+    outcomes, _, _ = run(store, bad, good, other, jobs=1)
+    assert [outcomes[stage.id].status for stage in (bad, good)] == ["crashed", "crashed"]
+    assert isinstance(outcomes[other.id], Artefact)
     assert leftovers(store) == []
 
 

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from kdbench.measures.measure import Evidence, Figure
 
 NO_KD = "no kd of the same pair and seed to relate it to"
 NO_TEACHER = "a teacher's own training is not a student's: nothing to relate it to"
 NO_PEAK = "this system does not tell the peak of one training from that of its process"
 
+BESIDE = "trained beside {} others that listened to the same teacher, whose memory cannot be told apart"
+
 
 class Training:
     """Seconds, rate and memory of the training that gave this network, and its time relative to plain ``kd``.
 
     Figures of a training found in the store are those of the day it ran: they rest on one run, not on repeats, and on
-    whatever else the machine did. ``train_s`` is the student's training alone, its teacher's forwards included.
+    whatever else the machine did. ``train_s`` is the student's training alone, its teacher's forwards included, also
+    where it shared them with other students.
     """
 
     metrics: ClassVar[tuple[str, ...]] = ("train_s", "train_samples_per_s", "train_peak_bytes", "train_cost")
@@ -28,9 +33,15 @@ class Training:
         return {
             "train_s": float(network["seconds"]),
             "train_samples_per_s": float(network["samples_per_s"]),
-            "train_peak_bytes": float(network["peak_bytes"]) if network["peak_exact"] else NO_PEAK,
+            "train_peak_bytes": _peak(network),
             "train_cost": _cost(evidence),
         }
+
+
+def _peak(network: Mapping[str, Any]) -> Figure:
+    if beside := network["beside"]:
+        return BESIDE.format(beside)
+    return float(network["peak_bytes"]) if network["peak_exact"] else NO_PEAK
 
 
 def _cost(evidence: Evidence) -> Figure:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING
+from contextlib import ExitStack, contextmanager, nullcontext
+from typing import TYPE_CHECKING, Self
 
 import torch
 from torch import Tensor, nn
 
 from kdbench.methods.method import Method, Output
 from kdbench.models.network import features
+from kdbench.training.clock import Clock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from kdbench.methods.method import Batch
-    from kdbench.training.feed import Feed
+    from kdbench.training.feed import Items
+    from kdbench.training.lesson import Networks
     from kdbench.training.trained import Trained
 
 REMEMBERED_BYTES = 2**28
@@ -37,41 +39,91 @@ def looked_into(network: nn.Module, taps: Sequence[str], precision: str) -> Iter
         yield run
 
 
+class Teacher:
+    """A teacher to whom several students may listen: it is run once for every batch that they see together.
+
+    A context manager: whoever listens says so before the first forward. ``live`` and ``once`` count the device's time.
+    """
+
+    def __init__(self, network: nn.Module, precision: str, device: torch.device) -> None:
+        self.network = network
+        self._precision = precision
+        self._taps: dict[str, None] = {}
+        self._kept: dict[str, None] = {}
+        self._hooks = ExitStack()
+        self._run: Callable[[Tensor], Output] | None = None
+        self._place = -1
+        self._said: Output
+        self._known: Output | None = None
+        self.live, self.once = Clock(device), Clock(device)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._hooks.close()
+
+    def listen(self, taps: Sequence[str], *, remember: bool) -> None:
+        """Announce the stages that somebody will ask for; ``remember``: for all items together."""
+        assert self._run is None, "the teacher has begun"
+        self._taps |= dict.fromkeys(taps)
+        if remember:
+            self._kept |= dict.fromkeys(taps)
+
+    @torch.no_grad()
+    def forward(self, inputs: Tensor) -> Output:
+        """What the teacher says of inputs, with every stage that anybody listens to."""
+        if self._run is None:
+            self._run = self._hooks.enter_context(looked_into(self.network, list(self._taps), self._precision))
+        return self._run(inputs)
+
+    def shared(self, place: int, inputs: Tensor) -> Output:
+        """What it says of the batch at a place of the feed: found out by the first who asks."""
+        if place != self._place:
+            with self.live.running():
+                self._place, self._said = place, self.forward(inputs)
+        return self._said
+
+    def remembered(self, inputs: Tensor) -> Output:
+        """What it says of all items [N, ...], in their order: found out by the first who asks."""
+        if self._known is None:
+            with self.once.running():
+                parts = [self.forward(part) for part in torch.split(inputs, _BATCH)]
+                kept = {name: torch.cat([part.features[name] for part in parts]) for name in self._kept}
+                self._known = Output(torch.cat([part.logits for part in parts]), kept)
+        return self._known
+
+
 class Teaching:
-    """What the teacher says of batches, without gradient; its forwards are counted in ``trained``.
+    """What one student hears of the teacher, without gradient; its forwards are counted in ``trained`` as if alone.
 
     Where an item looks the same in every epoch (no augmentation, and the method leaves the view alone) and the outputs
     for all items take at most ``REMEMBERED_BYTES``, the teacher is run once over the training set, in the set's order,
     and remembered. Whether it is follows from recipe, method, data and networks, and so do the bits.
     """
 
-    def __init__(self, run: Callable[[Tensor], Output], feed: Feed, method: Method, trained: Trained) -> None:
-        self._run = run
-        self._trained = trained
+    def __init__(self, teacher: Teacher, items: Items, method: Method, networks: Networks, trained: Trained) -> None:
+        self._teacher, self._items, self._taps, self._trained = teacher, items, networks.teacher_taps, trained
+        self._remembers = (
+            items.steady
+            and type(method).view is Method.view
+            and 4 * len(items.targets) * networks.teacher_width <= REMEMBERED_BYTES
+        )
         self._known: Output | None = None
-        if feed.steady and type(method).view is Method.view and self._bytes(feed) <= REMEMBERED_BYTES:
-            self._known = self._all(feed)
+        teacher.listen(self._taps, remember=self._remembers)
 
-    def __call__(self, batch: Batch) -> Output:
-        """The teacher's output for a batch."""
-        if self._known is None:
-            return self._forward(batch.inputs)
-        features = {name: known[batch.index] for name, known in self._known.features.items()}
-        return Output(self._known.logits[batch.index], features)
+    def of(self, batch: Batch, place: int | None) -> Output:
+        """The teacher's output for a batch: the feed's at a place, or another one."""
+        if self._remembers:
+            if self._known is None:
+                self._known = self._teacher.remembered(self._items.inputs)
+                self._trained.teacher_forwards += len(self._items.inputs)
+            known, at = self._known, batch.index
+            return Output(known.logits[at], {name: known.features[name][at] for name in self._taps})
+        self._trained.teacher_forwards += len(batch.inputs)
+        said = self._teacher.forward(batch.inputs) if place is None else self._teacher.shared(place, batch.inputs)
+        return Output(said.logits, {name: said.features[name] for name in self._taps})
 
-    @torch.no_grad()
-    def _forward(self, inputs: Tensor) -> Output:
-        self._trained.teacher_forwards += len(inputs)
-        return self._run(inputs)
-
-    def _bytes(self, feed: Feed) -> int:
-        with torch.no_grad():
-            one = self._run(feed.inputs[:1])
-        floats = one.logits.numel() + sum(feature.numel() for feature in one.features.values())
-        return 4 * floats * len(feed.inputs)
-
-    def _all(self, feed: Feed) -> Output:
-        parts = [self._forward(part) for part in torch.split(feed.inputs, _BATCH)]
-        names = parts[0].features
-        features = {name: torch.cat([part.features[name] for part in parts]) for name in names}
-        return Output(torch.cat([part.logits for part in parts]), features)
+    def seconds(self) -> float:
+        """The device's time for what was heard together, in s, as if this student had been alone."""
+        return (self._teacher.once if self._remembers else self._teacher.live).seconds()

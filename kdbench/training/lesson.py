@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -40,13 +41,17 @@ class Lesson:
 
 @dataclass(frozen=True, slots=True)
 class Networks:
-    """A lesson's networks: the student, its teacher if the method needs one, the method's own; the stages tapped."""
+    """A lesson's networks: the student, its teacher if the method needs one, the method's own; the stages tapped.
+
+    ``teacher_width``: the numbers that the teacher says of one item, its logits and the stages that are tapped.
+    """
 
     student: nn.Module
     teacher: nn.Module | None
     extra: nn.Module
     student_taps: Sequence[str]
     teacher_taps: Sequence[str]
+    teacher_width: int
 
 
 def gathered(lesson: Lesson, method: Method, device: torch.device) -> Networks:
@@ -78,4 +83,5 @@ def gathered(lesson: Lesson, method: Method, device: torch.device) -> Networks:
     with seeded(lesson.seed, lesson.role, "adapters"):
         extra = method.prepare(setting)
     extra = nn.ModuleList() if extra is None else extra.to(device)
-    return Networks(student, teacher, extra, student_taps, teacher_taps)
+    width = setting.outputs + sum(math.prod(teacher_shapes[name]) for name in teacher_taps)
+    return Networks(student, teacher, extra, student_taps, teacher_taps, width)

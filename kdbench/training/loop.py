@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
-from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,8 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from kdbench.errors import StageError
-from kdbench.methods.method import Output, Phase, Step
-from kdbench.training.feed import Feed
+from kdbench.methods.method import Method, Output, Phase, Step
+from kdbench.training.classroom import Classroom
+from kdbench.training.clock import Clock
+from kdbench.training.feed import ASIDE, Feed
 from kdbench.training.forward import Teaching, looked_into
 from kdbench.training.lesson import gathered
 from kdbench.training.processor import device_of, pinned
@@ -21,9 +21,10 @@ from kdbench.training.rate import rate
 from kdbench.training.trained import Trained
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
 
-    from kdbench.methods.method import Batch, Method
+    from kdbench.methods.method import Batch
+    from kdbench.party import Position
     from kdbench.spec import Recipe
     from kdbench.stage import Tell
     from kdbench.training.lesson import Lesson
@@ -45,12 +46,15 @@ def train(lesson: Lesson, method: Method, device: str = "", tell: Tell = lambda 
         UsageError: no such device here.
     """
     where = device_of(device or lesson.recipe.device)
-    with pinned(where, lesson.recipe.threads), ExitStack() as hooks:
-        return _Training(lesson, method, where, hooks).run(tell)
+    with pinned(where, lesson.recipe.threads), Classroom(lesson, where) as room:
+        training = Training(lesson, method, room)
+        for _ in training.run(tell):
+            pass
+    return training.trained
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _Stretch:
     """Where a training is: in an epoch, from 0, of the phase's ``epochs``."""
 
     phase: Phase
@@ -58,72 +62,114 @@ class _Place:
     epochs: int
 
 
-class _Training:
-    def __init__(self, lesson: Lesson, method: Method, device: torch.device, hooks: ExitStack) -> None:
-        self.lesson, self.recipe, self.method, self.device = lesson, lesson.recipe, method, device
-        started = time.perf_counter()
-        networks = self.networks = gathered(lesson, method, device)
-        self.feed = Feed(lesson, method, device)
+class Training:
+    """One student's training among those in a classroom. ``trained`` is what came of it when ``run`` has ended."""
+
+    def __init__(self, lesson: Lesson, method: Method, room: Classroom) -> None:
+        self.lesson, self.recipe, self.method, self.room = lesson, lesson.recipe, method, room
+        self.clock = Clock(room.device)
+        with self.clock.running():
+            networks = self.networks = gathered(lesson, method, room.device)
+        self.aside = Feed(lesson, room.items, ASIDE)
+        self.views = lesson.stream("view")
         self.phases = _lengths(method.phases(), self.recipe.epochs)
         self.trained = Trained(networks.student, sum(parameter.numel() for parameter in networks.extra.parameters()))
-        precision = self.recipe.precision
-        self.student = hooks.enter_context(looked_into(networks.student, networks.student_taps, precision))
-        self.teacher: Callable[[Batch], Output] | None = None
+        self.teaching: Teaching | None = None
         if networks.teacher is not None:
-            run = hooks.enter_context(looked_into(networks.teacher, networks.teacher_taps, precision))
-            self.teacher = Teaching(run, self.feed, method, self.trained)
-        self.trained.seconds = time.perf_counter() - started
+            assert room.teacher is not None, "a method that needs a teacher has one in its lesson"
+            self.teaching = Teaching(room.teacher, room.items, method, networks, self.trained)
 
-    def run(self, tell: Tell) -> Trained:
+    def run(self, tell: Tell) -> Generator[Position]:
+        """Train, yielding before each step its position: the place of the student's next batch, and if it learns.
+
+        A step of a phase without the student comes before the student's at the same place.
+
+        Raises:
+            StageError: see ``train``.
+        """
         total = sum(epochs for _, epochs in self.phases)
         every = math.ceil(total / VALIDATIONS)
-        for phase, epochs in self.phases:
-            optimizer = self._optimizer(phase)
-            for epoch in range(epochs):
-                loss = self._epoch(_Place(phase, epoch, epochs), optimizer)
-                done = self.trained.epochs
-                if phase.student and (done % every == 0 or epoch + 1 == epochs):
-                    self._validate()
-                tell(done / total, f"epoch {done}/{total} loss {loss:.3g}")
+        untouched = self._versions()
+        with looked_into(self.networks.student, self.networks.student_taps, self.recipe.precision) as student:
+            for phase, epochs in self.phases:
+                optimizer = self._optimizer(phase)
+                for epoch in range(epochs):
+                    loss = yield from self._epoch(_Stretch(phase, epoch, epochs), optimizer, student)
+                    done = self.trained.epochs
+                    if phase.student and (done % every == 0 or epoch + 1 == epochs):
+                        self._validate()
+                    tell(done / total, f"epoch {done}/{total} loss {loss:.3g}")
+        if self._versions() != untouched:
+            raise StageError("the method changed the teacher, which others listen to; let it change a copy")
+        shared = self.teaching.seconds() if self.teaching else 0.0
+        self.trained.seconds = self.clock.seconds() + self.room.seconds() + shared
         self.trained.network = self.method.deployed(self.networks.student).cpu().eval()
-        return self.trained
 
-    def _epoch(self, place: _Place, optimizer: torch.optim.Optimizer) -> float:
+    def _epoch(
+        self, stretch: _Stretch, optimizer: torch.optim.Optimizer, student: Callable[[Tensor], Output]
+    ) -> Generator[Position, None, float]:
         """Train one epoch and put its figures into the curves; its mean loss."""
-        started = time.perf_counter()
-        phase, group = place.phase, optimizer.param_groups[0]
+        phase, group, count = stretch.phase, optimizer.param_groups[0], len(self.aside)
         # The recipe's schedule runs once over each phase: it is stretched where a phase has fewer or more epochs.
-        length = self.recipe.epochs / (place.epochs * len(self.feed))
+        length = self.recipe.epochs / (stretch.epochs * count)
         history: list[Tensor] = []
         rates: list[float] = []
         sizes: list[int] = []
         names: tuple[str, ...] = ()
-        for batch, items in self.feed.epoch(phase):
-            group["lr"] = rate(self.recipe, (place.epoch * len(self.feed) + len(sizes)) * length, length)
-            losses = self.method.losses(self._step(batch, place))
-            names = _checked(losses, names, phase)
-            terms = torch.stack(list(losses.values()))
-            optimizer.zero_grad(set_to_none=True)
-            torch.autograd.backward(terms.sum())
-            optimizer.step()
+        for i in range(count):
+            yield self.trained.student_steps, phase.student
+            group["lr"] = rate(self.recipe, (stretch.epoch * count + i) * length, length)
+            batch, items = self._batch(phase)
+            step = self._step(batch, stretch, student)
+            versions = [tensor._version for tensor in _given(step)]  # noqa: SLF001 - torch's own word for it
+            with self.clock.running():
+                losses = self.method.losses(step)
+                names = _checked(losses, names, phase)
+                terms = torch.stack(list(losses.values()))
+                optimizer.zero_grad(set_to_none=True)
+                torch.autograd.backward(terms.sum())
+                optimizer.step()
+            if versions != [tensor._version for tensor in _given(step)]:  # noqa: SLF001
+                raise StageError("the method changed the batch or the teacher's output in place; let it change a copy")
             history.append(terms.detach())
             rates.append(group["lr"])
             sizes.append(items)
             self.trained.count(items, len(batch.inputs), student=phase.student)
         # The only place where the host waits for the device: once an epoch.
         means: list[float] = (torch.tensor(sizes).double() @ torch.stack(history).cpu().double() / sum(sizes)).tolist()
-        self.trained.seconds += time.perf_counter() - started
         self.trained.epochs += 1
-        self._note(place, dict(zip(names, means, strict=True)), rates[0])
+        self._note(stretch, dict(zip(names, means, strict=True)), rates[0])
         return sum(means)
 
-    def _step(self, batch: Batch, place: _Place) -> Step:
+    def _batch(self, phase: Phase) -> tuple[Batch, int]:
+        """The next batch as the networks see it, and the number of items in it (a view may hold several of each)."""
+        if phase.student:
+            batch = self.room.batch(self.trained.student_steps)
+        else:
+            with self.clock.running():
+                batch = self.aside.batch(self.trained.steps - self.trained.student_steps)
+        with self.clock.running():
+            return self.method.view(batch, self.views), len(batch.index)
+
+    def _step(self, batch: Batch, stretch: _Stretch, student: Callable[[Tensor], Output]) -> Step:
         outputs: dict[str, Output] = {}
-        if self.teacher is not None:
-            outputs["teacher"] = self.teacher(batch)
-        if place.phase.student:
-            outputs["student"] = self.student(batch.inputs)
-        return Step(self.lesson.task, batch, outputs, place.epoch, place.epochs, place.phase.name)
+        phase = stretch.phase
+        if self.teaching is not None:
+            if phase.student and type(self.method).view is Method.view:
+                outputs["teacher"] = self.teaching.of(batch, self.trained.student_steps)
+            else:
+                with self.clock.running():
+                    outputs["teacher"] = self.teaching.of(batch, None)
+        if phase.student:
+            with self.clock.running():
+                outputs["student"] = student(batch.inputs)
+        return Step(self.lesson.task, batch, outputs, stretch.epoch, stretch.epochs, phase.name)
+
+    def _versions(self) -> list[int]:
+        """How often each tensor of the teacher has been changed."""
+        teacher = self.networks.teacher
+        tensors = [] if teacher is None else [*teacher.parameters(), *teacher.buffers()]
+        return [tensor._version for tensor in tensors]  # noqa: SLF001 - torch's own word for it
 
     def _optimizer(self, phase: Phase) -> torch.optim.Optimizer:
         """The recipe's optimiser, new for each phase, over what learns in it; puts that into train mode."""
@@ -136,11 +182,11 @@ class _Training:
             raise StageError(f"nothing learns in phase {phase.name!r}: the method has no networks of its own")
         return _optimizer(trainable, self.recipe)
 
-    def _note(self, place: _Place, means: Mapping[str, float], first_rate: float) -> None:
-        prefix = f"{place.phase.name}." if len(self.phases) > 1 else ""
+    def _note(self, stretch: _Stretch, means: Mapping[str, float], first_rate: float) -> None:
+        prefix = f"{stretch.phase.name}." if len(self.phases) > 1 else ""
         for name, mean in means.items():
             if not math.isfinite(mean):
-                where = f"epoch {place.epoch + 1} of {place.epochs} of phase {place.phase.name!r}"
+                where = f"epoch {stretch.epoch + 1} of {stretch.epochs} of phase {stretch.phase.name!r}"
                 hint = "try a lower learning rate or a smaller weight of the term"
                 raise StageError(f"loss term {name!r} is {mean} in {where}; {hint}")
             self.trained.note(prefix + name, mean)
@@ -151,12 +197,19 @@ class _Training:
         if len(split) == 0:
             return
         modes = [(module, module.training) for module in student.modules()]
-        inputs = task.collate(self.lesson.dataset, torch.from_numpy(split.inputs).to(self.device))
+        inputs = task.collate(self.lesson.dataset, torch.from_numpy(split.inputs).to(self.room.device))
         outputs = outputs_of(self.method.deployed(student), inputs)
         right = task.correct(task.predictions(outputs.numpy()), split.targets)
         self.trained.note(f"validation_{task.quality}", float(right.mean()))
         for module, mode in modes:
             module.training = mode
+
+
+def _given(step: Step) -> list[Tensor]:
+    """The tensors of a step that are not the student's alone."""
+    batch, teacher = step.batch, step.outputs.get("teacher")
+    said = [] if teacher is None else [teacher.logits, *teacher.features.values()]
+    return [batch.inputs, batch.targets, batch.index, *said]
 
 
 def outputs_of(network: nn.Module, inputs: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ are its content, and depend on nothing but bits. ``network.json`` tells how the 
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,18 +22,21 @@ from kdbench.methods.build import method_from
 from kdbench.methods.method import Method
 from kdbench.models.network import build
 from kdbench.spec import Recipe
+from kdbench.training.classroom import Classroom
 from kdbench.training.footprint import Footprint
 from kdbench.training.lesson import Lesson, gathered
-from kdbench.training.loop import train
-from kdbench.training.processor import device_of, processor
+from kdbench.training.loop import Training
+from kdbench.training.processor import device_of, pinned, processor
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Generator, Iterator, Mapping
     from pathlib import Path
 
     from kdbench.data.dataset import Dataset
-    from kdbench.stage import Tell
+    from kdbench.party import Position
+    from kdbench.stage import Steps, Tell
     from kdbench.store import Artefact
+    from kdbench.training.trained import Trained
 
 VERSION = 1
 LIBRARIES = ("torch",)
@@ -48,27 +52,70 @@ def run(spec: Mapping[str, Any], inputs: Mapping[str, Artefact], out: Path, tell
     Raises:
         StageError: the training failed, or this is not the processor or the data that the key was made for.
     """
-    recipe = Recipe.model_validate(spec["recipe"])
-    here = processor(recipe.device)
-    if here != spec["processor"]:
-        raise StageError(f"this training is planned for the processor {spec['processor']!r}, and runs on {here!r}")
-    method = method_from(spec["method"]["use"], spec["method"]["options"])
-    if method.needs_teacher and "teacher" not in inputs:
-        raise StageError(f"method {spec['method']['use']!r} needs a teacher, and is given none")
-    lesson = _lesson(spec, restore(inputs["teacher"]) if method.needs_teacher else None)
-    footprint = Footprint(device_of(recipe.device))
-    try:
-        trained = train(lesson, method, tell=tell)
-    except torch.OutOfMemoryError as error:
-        raise StageError(str(error).partition("\n")[0], status="out-of-memory") from None
-    peak = footprint.peak()
-    network, shape = trained.network, lesson.dataset.shape
-    outputs = lesson.task.outputs(lesson.dataset)
+    with together(1) as steps:
+        for _ in steps(spec, inputs, out, tell):
+            pass
+
+
+@contextmanager
+def together(count: int) -> Iterator[Steps]:
+    """A context to train ``count`` networks of one party in: students of one seed, who share data and teacher."""
+    with ExitStack() as stack:
+        yield _Party(count, stack).steps
+
+
+class _Party:
+    def __init__(self, count: int, stack: ExitStack) -> None:
+        self._count, self._stack = count, stack
+        self._room: Classroom | None = None
+
+    def steps(
+        self, spec: Mapping[str, Any], inputs: Mapping[str, Artefact], out: Path, tell: Tell
+    ) -> Generator[Position]:
+        """``run``, yielding the training's position before each of its steps."""
+        recipe = Recipe.model_validate(spec["recipe"])
+        here = processor(recipe.device)
+        if here != spec["processor"]:
+            raise StageError(f"this training is planned for the processor {spec['processor']!r}, and runs on {here!r}")
+        method = method_from(spec["method"]["use"], spec["method"]["options"])
+        if method.needs_teacher and "teacher" not in inputs:
+            raise StageError(f"method {spec['method']['use']!r} needs a teacher, and is given none")
+        footprint = Footprint(device_of(recipe.device))
+        try:
+            lesson, room = self._seated(spec, inputs if method.needs_teacher else {})
+            training = Training(lesson, method, room)
+            yield from training.run(tell)
+        except torch.OutOfMemoryError as error:
+            raise StageError(str(error).partition("\n")[0], status="out-of-memory") from None
+        peak = {
+            "peak_bytes": footprint.peak(),
+            "peak_exact": footprint.exact,
+            "before_bytes": footprint.before,
+            "beside": self._count - 1,
+        }
+        _keep(out, spec, method, lesson, training.trained, peak)
+
+    def _seated(self, spec: Mapping[str, Any], inputs: Mapping[str, Artefact]) -> tuple[Lesson, Classroom]:
+        """The lesson that a spec describes, and the classroom, which the first to come opens."""
+        if self._room is None:
+            lesson = _lesson(spec, restore(inputs["teacher"]) if inputs else None)
+            device = device_of(lesson.recipe.device)
+            self._stack.enter_context(pinned(device, lesson.recipe.threads))
+            self._room = self._stack.enter_context(Classroom(lesson, device))
+            return lesson, self._room
+        return _lesson(spec, self._room.teacher.network if self._room.teacher else None), self._room
+
+
+def _keep(
+    out: Path, spec: Mapping[str, Any], method: Method, lesson: Lesson, trained: Trained, peak: Mapping[str, Any]
+) -> None:
+    """Write what came of a training."""
+    network, shape, recipe = trained.network, lesson.dataset.shape, lesson.recipe
     state = {name: tensor.detach().contiguous().clone() for name, tensor in network.state_dict().items()}
     (out / "weights.safetensors").write_bytes(save(state))
     content = {
         "architecture": spec["architecture"],
-        "outputs": outputs,
+        "outputs": lesson.task.outputs(lesson.dataset),
         "shape": list(shape),
         "method": None if type(method).deployed is Method.deployed else _method(spec),
     }
@@ -82,14 +129,12 @@ def run(spec: Mapping[str, Any], inputs: Mapping[str, Artefact], out: Path, tell
         "epochs": trained.epochs,
         "seconds": round(trained.seconds, 6),
         "samples_per_s": round(trained.items / trained.seconds, 3),
-        "peak_bytes": peak,
-        "peak_exact": footprint.exact,
-        "before_bytes": footprint.before,
+        **peak,
         "student_forwards": trained.student_forwards,
         "teacher_forwards": trained.teacher_forwards,
         "backwards": trained.backwards,
         "device": recipe.device,
-        "processor": here,
+        "processor": spec["processor"],
         "threads": recipe.threads,
         "precision": recipe.precision,
         "curves": [

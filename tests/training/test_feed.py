@@ -1,24 +1,37 @@
+import pytest
 import torch
 
 from kdbench.data.dataset import Split
-from kdbench.methods.method import Method, Phase
-from kdbench.training.feed import Feed
+from kdbench.training.feed import ASIDE, Feed, Items
 
 CPU = torch.device("cpu")
 
 
-def seen(lesson, phases=None, **keywords):
-    feed = Feed(lesson(**keywords), Method(), CPU)
-    return [batch for phase in phases or Method().phases() for batch, _ in feed.epoch(phase)]
+def feed_of(lesson, aside=""):
+    return Feed(lesson, Items.of(lesson, CPU), aside)
+
+
+def seen(lesson, epochs=1, aside="", **keywords):
+    feed = feed_of(lesson(**keywords), aside)
+    return [feed.batch(place) for place in range(epochs * len(feed))]
 
 
 def test_an_epoch_has_every_item_once_in_a_new_order(lesson):
-    phase = Phase("distil")
-    feed = Feed(lesson(), Method(), CPU)
-    epochs = [torch.cat([batch.index for batch, _ in feed.epoch(phase)]) for _ in range(2)]
-    assert [items for _, items in feed.epoch(phase)] == [32, 32, 32, 32, 12]
+    batches = seen(lesson, epochs=2)
+    assert [len(batch.index) for batch in batches] == 2 * [32, 32, 32, 32, 12]
+    epochs = [torch.cat([batch.index for batch in part]) for part in (batches[:5], batches[5:])]
     assert all(torch.equal(epoch.sort().values, torch.arange(140)) for epoch in epochs)
     assert not torch.equal(*epochs)
+
+
+def test_a_batch_is_made_once_and_in_turn(lesson):
+    feed = feed_of(lesson(augment=["crop"]))
+    first = feed.batch(0)
+    assert feed.batch(0) is first
+    assert feed.batch(1) is not first
+    for place in (0, 3):
+        with pytest.raises(AssertionError, match="in their order"):
+            feed.batch(place)
 
 
 def test_inputs_targets_and_index_belong_together(lesson, dataset):
@@ -42,12 +55,11 @@ def test_a_crop_is_padded_with_black_not_with_the_mean(lesson, dataset):
     assert abs(batch.inputs.min().item() - black) < 1e-6
 
 
-def test_phases_without_the_student_take_nothing_from_its_streams(lesson):
-    alone = seen(lesson, augment=["crop"])
-    after = seen(lesson, phases=(Phase("first", student=False), Phase("distil")), augment=["crop"])
-    assert len(after) == 2 * len(alone)
-    assert all(torch.equal(a.inputs, b.inputs) for a, b in zip(alone, after[len(alone) :], strict=True))
-    assert not torch.equal(after[0].index, after[len(alone)].index)
+def test_phases_without_the_student_have_streams_of_their_own(lesson):
+    ours, aside = (seen(lesson, aside=aside, augment=["crop"]) for aside in ("", ASIDE))
+    assert not torch.equal(ours[0].index, aside[0].index)
+    feed = feed_of(lesson(augment=["crop"]), ASIDE)
+    assert torch.equal(feed.batch(0).inputs, aside[0].inputs)
 
 
 def test_seeds_and_roles_see_items_in_their_own_order(lesson):

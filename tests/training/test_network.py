@@ -205,7 +205,7 @@ def test_running_out_of_memory_is_a_status_of_its_own(tmp_path, monkeypatch):
     def full(*_args, **_keywords):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB\nmore")
 
-    monkeypatch.setattr(network, "train", full)
+    monkeypatch.setattr(network.Training, "run", full)
     with pytest.raises(StageError) as error:
         network.run(spec(), {}, tmp_path, lambda _done, _text: None)
     assert (error.value.status, error.value.reason) == (

@@ -167,7 +167,9 @@ def _teacher_network(pair: Pair, suite: Suite, common: Mapping[str, Any], ground
 
 def _student_network(case: Case, suite: Suite, common: Mapping[str, Any], ground: Ground, teacher: Stage) -> Stage:
     entry = find("methods", case.method.use)
-    taught = bool(entry.load().needs_teacher)
+    method = entry.load()
+    taught = bool(method.needs_teacher)
+    weighed = taught or bool(method.weighs_teacher)
     return Stage(
         "network",
         f"train {case.method.label} s{case.seed}",
@@ -175,7 +177,7 @@ def _student_network(case: Case, suite: Suite, common: Mapping[str, Any], ground
             **common,
             "role": "student",
             "architecture": _architecture(case.pair.student, case.pair.student_options),
-            "teacher": _architecture(case.pair.teacher, case.pair.teacher_options) if taught else None,
+            "teacher": _architecture(case.pair.teacher, case.pair.teacher_options) if weighed else None,
             "recipe": suite.recipes["student"].model_dump(mode="json"),
             "method": {"use": case.method.use, "options": case.method.options, "digest": entry.digest()},
             "seed": case.seed,

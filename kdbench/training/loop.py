@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from kdbench.errors import StageError
 from kdbench.methods.method import Output, Phase, Step
 from kdbench.training.feed import Feed
-from kdbench.training.forward import Teaching, looked_into
-from kdbench.training.lesson import gathered
+from kdbench.training.forward import Teaching, counted, looked_into
+from kdbench.training.lesson import gathered, student_epochs
 from kdbench.training.processor import device_of, pinned
 from kdbench.training.rate import rate
 from kdbench.training.trained import Trained
@@ -64,9 +64,10 @@ class _Training:
         started = time.perf_counter()
         networks = self.networks = gathered(lesson, method, device)
         self.feed = Feed(lesson, method, device)
-        self.phases = _lengths(method.phases(), self.recipe.epochs)
+        self.phases = _lengths(method.phases(), student_epochs(lesson, method, networks.student))
         self.trained = Trained(networks.student, sum(parameter.numel() for parameter in networks.extra.parameters()))
         precision = self.recipe.precision
+        hooks.enter_context(counted(networks.extra, self.trained))
         self.student = hooks.enter_context(looked_into(networks.student, networks.student_taps, precision))
         self.teacher: Callable[[Batch], Output] | None = None
         if networks.teacher is not None:
@@ -119,7 +120,7 @@ class _Training:
 
     def _step(self, batch: Batch, place: _Place) -> Step:
         outputs: dict[str, Output] = {}
-        if self.teacher is not None:
+        if self.teacher is not None and place.phase.teacher:
             outputs["teacher"] = self.teacher(batch)
         if place.phase.student:
             outputs["student"] = self.student(batch.inputs)
@@ -180,7 +181,7 @@ def _optimizer(parameters: Sequence[nn.Parameter], recipe: Recipe) -> torch.opti
 
 
 def _lengths(phases: Sequence[Phase], epochs: int) -> list[tuple[Phase, int]]:
-    """Each phase with its number of epochs: the student's are the recipe's in all, rounding included.
+    """Each phase with its number of epochs: the student's are ``epochs`` in all, rounding included.
 
     Raises:
         StageError: the student's shares do not sum to 1, or a phase has no whole epoch.

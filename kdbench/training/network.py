@@ -7,6 +7,7 @@ are its content, and depend on nothing but bits. ``network.json`` tells how the 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -42,8 +43,8 @@ CONTENT = ("weights.safetensors", "architecture.json")
 def run(spec: Mapping[str, Any], inputs: Mapping[str, Artefact], out: Path, tell: Tell) -> None:
     """Train the network that ``spec`` describes and write its three files.
 
-    ``spec`` has role, task, data, architecture, teacher (its architecture, None for methods without one), recipe,
-    method, seed and processor; ``inputs`` has ``teacher`` where the method needs it.
+    ``spec`` has role, task, data, architecture, teacher (its architecture, None for methods that neither run nor weigh
+    one), recipe, method, seed and processor; ``inputs`` has ``teacher`` where the method needs it.
 
     Raises:
         StageError: the training failed, or this is not the processor or the data that the key was made for.
@@ -56,6 +57,8 @@ def run(spec: Mapping[str, Any], inputs: Mapping[str, Artefact], out: Path, tell
     if method.needs_teacher and "teacher" not in inputs:
         raise StageError(f"method {spec['method']['use']!r} needs a teacher, and is given none")
     lesson = _lesson(spec, restore(inputs["teacher"]) if method.needs_teacher else None)
+    if method.weighs_teacher and lesson.teacher is None:
+        lesson = replace(lesson, teacher_macs=_macs(spec["teacher"], lesson))
     footprint = Footprint(device_of(recipe.device))
     try:
         trained = train(lesson, method, tell=tell)
@@ -79,6 +82,7 @@ def run(spec: Mapping[str, Any], inputs: Mapping[str, Artefact], out: Path, tell
         "macs": count_macs(network, torch.zeros(1, *shape)),
         "extra_params": trained.extra_params,
         "steps": trained.steps,
+        "student_steps": trained.student_steps,
         "epochs": trained.epochs,
         "seconds": round(trained.seconds, 6),
         "samples_per_s": round(trained.items / trained.seconds, 3),
@@ -87,6 +91,7 @@ def run(spec: Mapping[str, Any], inputs: Mapping[str, Artefact], out: Path, tell
         "before_bytes": footprint.before,
         "student_forwards": trained.student_forwards,
         "teacher_forwards": trained.teacher_forwards,
+        "own_forwards": trained.own_forwards,
         "backwards": trained.backwards,
         "device": recipe.device,
         "processor": here,
@@ -146,6 +151,14 @@ def _lesson(spec: Mapping[str, Any], teacher: nn.Module | None) -> Lesson:
 
     recipe = Recipe.model_validate(spec["recipe"])
     return Lesson(task, dataset, new_student, teacher, recipe, spec["seed"], spec["role"])
+
+
+def _macs(architecture: Mapping[str, Any], lesson: Lesson) -> int:
+    """What a forward of an architecture multiplies, from its shapes alone: no weight is made, no number is drawn."""
+    shape, outputs = lesson.dataset.shape, lesson.task.outputs(lesson.dataset)
+    with torch.device("meta"):
+        network = build(architecture["name"], outputs, shape, architecture["options"])
+        return count_macs(network, torch.zeros(1, *shape))
 
 
 def _method(spec: Mapping[str, Any]) -> dict[str, Any]:

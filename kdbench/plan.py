@@ -171,6 +171,7 @@ def _student_network(case: Case, suite: Suite, common: Mapping[str, Any], ground
     entry = find("methods", case.method.use)
     made: type[Method] = entry.load()
     taught = bool(made.needs_teacher)
+    weighed = taught or bool(made.weighs_teacher)
     recipe = suite.recipes["student"].model_dump(mode="json")
     # Students of one seed see the same views of the same items, and can listen to one teacher.
     shared = {**common, "teacher": teacher.id, "recipe": recipe, "seed": case.seed}
@@ -181,7 +182,7 @@ def _student_network(case: Case, suite: Suite, common: Mapping[str, Any], ground
             **common,
             "role": "student",
             "architecture": _architecture(case.pair.student, case.pair.student_options),
-            "teacher": _architecture(case.pair.teacher, case.pair.teacher_options) if taught else None,
+            "teacher": _architecture(case.pair.teacher, case.pair.teacher_options) if weighed else None,
             "recipe": recipe,
             "method": {"use": case.method.use, "options": case.method.options, "digest": entry.digest()},
             "seed": case.seed,

@@ -30,9 +30,9 @@ def suite_schema() -> Schema:
     """
     schema = Suite.model_json_schema()
     keys, models = schema["properties"], schema["$defs"]
-    del keys["name"], models["Budget"], models["MethodSpec"]
     name = deepcopy(models["Pair"]["properties"]["data"])
-    options = deepcopy(models["Pair"]["properties"]["student_options"]["additionalProperties"])
+    options = deepcopy(models["MethodSpec"]["properties"]["options"]["additionalProperties"])
+    del keys["name"], models["Budget"], models["MethodSpec"]
     keys["data"] = {**name, "title": "Data", "description": "The data set of every pair that names none of its own."}
     keys["methods"] = {
         "type": "object",

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=64)]
-Options = dict[str, bool | int | float | str | list[int] | list[float] | list[str]]
+Option = bool | int | float | str | list[int] | list[float] | list[str]
+Options = dict[str, Option]
 Positive = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(ge=0, le=3600)]
 
@@ -83,11 +84,14 @@ class Recipe(Spec):
 
 
 class MethodSpec(Spec):
-    """A method as a suite runs it: the name in tables, the class to load, its options."""
+    """A method as a suite runs it: the name in tables, the class to load, its options.
+
+    An option may be a table: the options of a network that the method builds.
+    """
 
     label: Name
     use: str
-    options: Options = {}
+    options: dict[str, Option | Options] = {}
 
 
 class Lowering(Spec):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from kdbench.catalog import suggestion
 from kdbench.errors import UsageError
 from kdbench.frame import BEST_RULE, DOMINATED_RULE, RATIOS
 from kdbench.measures.metric import METRICS, Metric
+from kdbench.spec import TEACHER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -86,6 +88,7 @@ def table_of(summary: pd.DataFrame, columns: Sequence[str] = ()) -> Table:
     rows: list[dict[str, Any]] = [{str(key): value for key, value in row.items()} for row in summary.to_dict("records")]
     chosen = columns_of(rows, columns)
     notes: list[str] = []
+    _mark_uneven(rows)
     sections: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in rows:
         sections.setdefault(tuple(row[key] for key in ("run", "suite", "pair", "device")), []).append(row)
@@ -182,10 +185,33 @@ def _cell(row: Mapping[str, Any], column: Column, spreads: bool, notes: list[str
     return Cell(f"{value * metric.scale:.{digits}f}{spread}", note, strong=quality and bool(row["best"]), faint=faint)
 
 
+def _mark_uneven(rows: Sequence[dict[str, Any]]) -> None:
+    """``uneven`` of a row: what to say of a student that took more or fewer steps than most of its pair; else empty."""
+    steps: dict[tuple[Any, ...], Counter[float]] = {}
+    for row in rows:
+        taken = row.get("student_steps", math.nan)
+        if row["method"] != TEACHER and not math.isnan(taken):
+            steps.setdefault(_pair(row), Counter())[taken] += 1
+    for row in rows:
+        taken, counts = row.get("student_steps", math.nan), steps.get(_pair(row))
+        row["uneven"] = ""
+        if row["method"] != TEACHER and counts and not math.isnan(taken):
+            # Of equally frequent numbers the smallest: the recipe's own, since methods may only add to it.
+            usual = min(counts, key=lambda number: (-counts[number], number))
+            if taken != usual:
+                row["uneven"] = f"{row['method']}: its student took {taken / usual:.3g} times the steps of most"
+
+
+def _pair(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(row[key] for key in ("run", "suite", "pair"))
+
+
 def _text_cell(row: Mapping[str, Any], column: str, notes: list[str]) -> Cell:
     faint = bool(row["dominated"]) or not row["seeds"]
     if column == "method":
-        note = _noted(notes, f"{row['method']} {row['target']}: {row['reason']}") if row["failed"] else 0
+        failed = f"{row['method']} {row['target']}: {row['reason']}" if row["failed"] else ""
+        told = "; ".join(text for text in (failed, row["uneven"]) if text)
+        note = _noted(notes, told) if told else 0
         mark = (BEST if row["best"] else "") + (DOMINATED if row["dominated"] else "")
         return Cell(plain(row["method"]), note, strong=bool(row["best"]), faint=faint, mark=mark)
     if column == "seeds" and row["failed"]:

@@ -69,6 +69,20 @@ def test_a_control_does_not_depend_on_the_teacher(digits):
     assert stages(digits, method="kd").network.id != stages(other, method="kd").network.id
 
 
+def test_a_control_of_compute_depends_on_the_teachers_architecture_alone(digits):
+    suite = with_methods(digits, ["longer-scratch"], [])
+
+    def network(**changes):
+        return stages(suite.model_copy(update=changes), method="longer-scratch").network
+
+    recipe = suite.recipes["teacher"].model_copy(update={"epochs": 1})
+    pair = suite.pairs[0].model_copy(update={"teacher": "resnet14"})
+    assert network().id == network(recipes={**suite.recipes, "teacher": recipe}).id != network(pairs=(pair,)).id
+    assert network().spec["teacher"] == {"name": "resnet8", "options": {}}
+    assert not network().needs
+    assert stages(suite, method="scratch").network.spec["teacher"] is None
+
+
 def test_adding_a_method_or_a_seed_changes_no_other_stage(digits):
     more = with_seeds(with_methods(digits, ["kd"], ["temperature=2.0"]), "0-4")
     for method in ("teacher", "scratch", "kd"):

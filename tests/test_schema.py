@@ -21,6 +21,7 @@ student = "dscnn"
 [methods]
 kd = { temperature = 4.0 }
 soft = { use = "kd" }
+aided = { use = "takd", assistant = "resnet8", assistant_options = { widths = [4, 4, 8, 16] } }
 [recipes.teacher]
 kind = "fast"
 epochs = 1

@@ -59,6 +59,13 @@ def test_a_suite_is_read_into_types(tmp_path):
     assert [str(budget) for budget in read.budgets["xnnpack-int8"]] == ["accuracy >= 0.85", "size_bytes <= 120000"]
 
 
+def test_an_option_of_a_method_may_be_a_table(tmp_path):
+    aided = 'aided = { use = "takd", assistant = "resnet8", assistant_options = { widths = [4, 4, 8, 16] } }'
+    read = read_suite(suite(tmp_path, SUITE.replace("kd = {}", aided)))
+    assert read.methods[1].options == {"assistant": "resnet8", "assistant_options": {"widths": [4, 4, 8, 16]}}
+    assert suite_of(read.model_dump(mode="json")) == read
+
+
 def test_quick_is_another_suite(tmp_path):
     quick = read_suite(suite(tmp_path), quick=True)
     assert (quick.name, quick.seeds, quick.recipes["student"].epochs) == ("x@quick", (0,), 1)

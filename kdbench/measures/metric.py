@@ -126,5 +126,14 @@ METRICS: dict[str, Metric] = {
         Metric("train_samples_per_s", "1/s", "higher", "host", "img/s", "training throughput", 1, "/s", 0),
         Metric("train_peak_bytes", "bytes", "lower", "host", "train RSS", "peak memory of training", 1e-6, "MB", 0),
         Metric("train_cost", "ratio", "lower", "host", "x kd", "training time over that of kd", 1, "x", 2),
+        Metric("student_steps", "count", "lower", "estimate", "steps", "updates of the student", 1, "", 0),
+        Metric("student_forwards", "count", "lower", "estimate", "fwd", "items forward through the student", 1, "", 0),
+        Metric(
+            "teacher_forwards", "count", "lower", "estimate", "fwd t", "items forward through the teacher", 1, "", 0
+        ),
+        Metric(
+            "own_forwards", "count", "lower", "estimate", "fwd own", "items forward through peer or assistant", 1, "", 0
+        ),
+        Metric("backwards", "count", "lower", "estimate", "bwd", "items backward, peer or assistant too", 1, "", 0),
     )
 }

@@ -24,11 +24,13 @@ class KD(Method):
 
     def losses(self, step: Step) -> dict[str, Tensor]:
         """``label`` and ``kd``, with their weights."""
-        divergence = soft_divergence(step.student.logits, step.teacher.logits, self.temperature)
-        return {
-            "label": (1 - self.alpha) * step.label_loss(),
-            "kd": self.alpha * self.temperature**2 * divergence,
-        }
+        return softened(step.label_loss(), step.student.logits, step.teacher.logits, self.temperature, self.alpha)
+
+
+def softened(label: Tensor, student: Tensor, teacher: Tensor, temperature: float, alpha: float) -> dict[str, Tensor]:
+    """The two terms of ``KD`` with their weights, of the label loss and the logits of whoever learns and teaches."""
+    divergence = soft_divergence(student, teacher, temperature)
+    return {"label": (1 - alpha) * label, "kd": alpha * temperature**2 * divergence}
 
 
 def soft_divergence(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:

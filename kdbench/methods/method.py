@@ -82,14 +82,16 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """A stretch of training, ``share`` of the recipe's epochs long; the recipe's schedule runs once over each phase.
+    """A part of training, ``share`` of the student's epochs long; the recipe's schedule runs once over each phase.
 
-    With ``student=False`` the student is neither run nor changed: a phase for the method's own networks.
+    With ``student=False`` the student is neither run nor changed: a phase for the method's own networks. With
+    ``teacher=False`` the teacher is not run either.
     """
 
     name: str
     share: float = 1.0
     student: bool = True
+    teacher: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,19 @@ class Method:
     needs_teacher: ClassVar[bool] = True
     """Whether the teacher is run. A control sets it to False; its checkpoint then does not depend on the teacher."""
 
+    weighs_teacher: ClassVar[bool] = False
+    """Whether ``stretch`` asks what the teacher costs. The checkpoint of a control then depends on the teacher's
+    architecture, not on its weights."""
+
+    def stretch(self, student: int, teacher: int) -> float:
+        """How many times the recipe's epochs the student learns for: 1 for all but the controls of compute.
+
+        ``student`` and ``teacher`` are the multiply-accumulates of a forward of one item, the latter 0 where the lesson
+        knows no teacher. The product is rounded to whole epochs, and the recipe's schedule runs once over them.
+        """
+        del student, teacher
+        return 1.0
+
     def taps(self, student: Shapes, teacher: Shapes) -> tuple[Sequence[str], Sequence[str]]:
         """The stages whose features the losses need, of the student and of the teacher, given the shapes of all."""
         del student, teacher
@@ -140,10 +155,10 @@ class Method:
         return None
 
     def phases(self) -> Sequence[Phase]:
-        """The stretches of training, in their order.
+        """The parts of training, in their order.
 
         The shares of those in which the student learns sum to 1, so that the student gets as many epochs under every
-        method; the others come on top and show in the training cost.
+        method (but see ``stretch``); the others come on top and show in the training cost.
         """
         return (Phase("distil"),)
 

@@ -10,5 +10,8 @@ Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Temperature = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 """What logits are divided by before the softmax."""
 
+Times = Annotated[float, Field(ge=1, allow_inf_nan=False)]
+"""How many times as long or as much."""
+
 Share = Annotated[float, Field(ge=0, le=1)]
 """A part of a whole."""

@@ -47,6 +47,15 @@ def build(name: str, outputs: int, shape: Shape, options: Mapping[str, Any], whe
     return network
 
 
+def check(name: str, options: Mapping[str, Any], where: str = "") -> None:
+    """See that there is an architecture called ``name`` that has these options, before anything is built.
+
+    Raises:
+        UsageError: no such architecture or option, or an option of another type.
+    """
+    _checked(find("models", name, where).load(), options, f"model {name!r} {where}".rstrip())
+
+
 def stages(network: nn.Module) -> tuple[str, ...]:
     """The names of the network's stages, shallow to deep.
 

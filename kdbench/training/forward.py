@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager, nullcontext
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +37,23 @@ def looked_into(network: nn.Module, taps: Sequence[str], precision: str) -> Iter
             return Output(logits.float(), {name: seen[name].float() for name in taps})
 
         yield run
+
+
+@contextmanager
+def counted(own: nn.Module, trained: Trained) -> Iterator[None]:
+    """Inside the block the passes of the method's own whole networks, those that name their stages, are counted."""
+
+    def count(_network: nn.Module, _inputs: tuple[Any, ...], output: Tensor) -> None:
+        trained.own_forwards += len(output)
+        if output.requires_grad:
+            trained.backwards += len(output)
+
+    handles = [module.register_forward_hook(count) for module in own.modules() if hasattr(module, "stages")]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 class Teacher:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from kdbench.methods.method import Setting
+from kdbench.errors import StageError
+from kdbench.measures.compute import count_macs
+from kdbench.methods.method import Method, Setting
 from kdbench.models.network import shapes, stages
 from kdbench.training.stream import seeded, stream
 
@@ -17,14 +19,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from kdbench.data.dataset import Dataset
-    from kdbench.methods.method import Method
     from kdbench.spec import Recipe
     from kdbench.tasks.task import Task
 
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """What is learnt, from what and by whom. ``role`` (teacher, student) and ``seed`` choose the random streams."""
+    """What is learnt, from what and by whom. ``role`` (teacher, student) and ``seed`` choose the random streams.
+
+    ``teacher_macs``: the multiply-accumulates of a forward of a teacher that is not there itself; 0 if not known.
+    """
 
     task: Task
     dataset: Dataset
@@ -33,6 +37,7 @@ class Lesson:
     recipe: Recipe
     seed: int
     role: str = "student"
+    teacher_macs: int = 0
 
     def stream(self, purpose: str) -> torch.Generator:
         """The lesson's generator for one purpose."""
@@ -85,3 +90,25 @@ def gathered(lesson: Lesson, method: Method, device: torch.device) -> Networks:
     extra = nn.ModuleList() if extra is None else extra.to(device)
     width = setting.outputs + sum(math.prod(teacher_shapes[name]) for name in teacher_taps)
     return Networks(student, teacher, extra, student_taps, teacher_taps, width)
+
+
+def student_epochs(lesson: Lesson, method: Method, student: nn.Module) -> int:
+    """The epochs in which the student learns: the recipe's, for some controls times a factor (``Method.stretch``).
+
+    Raises:
+        StageError: the factor is not a positive number, or cannot be told without a teacher.
+    """
+    if type(method).stretch is Method.stretch:
+        return lesson.recipe.epochs
+    weight = lesson.teacher_macs
+    if not weight and lesson.teacher is not None:
+        weight = _macs(lesson.teacher, lesson)
+    factor = method.stretch(_macs(student, lesson), weight)
+    if not 0 < factor < math.inf:
+        raise StageError(f"the method stretches the epochs by {factor}, expected a positive number")
+    return max(1, round(lesson.recipe.epochs * factor))
+
+
+def _macs(network: nn.Module, lesson: Lesson) -> int:
+    device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
+    return count_macs(network, torch.zeros(1, *lesson.dataset.shape, device=device))

@@ -14,8 +14,8 @@ from kdbench.methods.method import Method, Output, Phase, Step
 from kdbench.training.classroom import Classroom
 from kdbench.training.clock import Clock
 from kdbench.training.feed import ASIDE, Feed
-from kdbench.training.forward import Teaching, looked_into
-from kdbench.training.lesson import gathered
+from kdbench.training.forward import Teaching, counted, looked_into
+from kdbench.training.lesson import gathered, student_epochs
 from kdbench.training.processor import device_of, pinned
 from kdbench.training.rate import rate
 from kdbench.training.trained import Trained
@@ -72,7 +72,7 @@ class Training:
             networks = self.networks = gathered(lesson, method, room.device)
         self.aside = Feed(lesson, room.items, ASIDE)
         self.views = lesson.stream("view")
-        self.phases = _lengths(method.phases(), self.recipe.epochs)
+        self.phases = _lengths(method.phases(), student_epochs(lesson, method, networks.student))
         self.trained = Trained(networks.student, sum(parameter.numel() for parameter in networks.extra.parameters()))
         self.teaching: Teaching | None = None
         if networks.teacher is not None:
@@ -90,7 +90,10 @@ class Training:
         total = sum(epochs for _, epochs in self.phases)
         every = math.ceil(total / VALIDATIONS)
         untouched = self._versions()
-        with looked_into(self.networks.student, self.networks.student_taps, self.recipe.precision) as student:
+        with (
+            counted(self.networks.extra, self.trained),
+            looked_into(self.networks.student, self.networks.student_taps, self.recipe.precision) as student,
+        ):
             for phase, epochs in self.phases:
                 optimizer = self._optimizer(phase)
                 for epoch in range(epochs):
@@ -154,7 +157,7 @@ class Training:
     def _step(self, batch: Batch, stretch: _Stretch, student: Callable[[Tensor], Output]) -> Step:
         outputs: dict[str, Output] = {}
         phase = stretch.phase
-        if self.teaching is not None:
+        if self.teaching is not None and phase.teacher:
             if phase.student and type(self.method).view is Method.view:
                 outputs["teacher"] = self.teaching.of(batch, self.trained.student_steps)
             else:
@@ -233,7 +236,7 @@ def _optimizer(parameters: Sequence[nn.Parameter], recipe: Recipe) -> torch.opti
 
 
 def _lengths(phases: Sequence[Phase], epochs: int) -> list[tuple[Phase, int]]:
-    """Each phase with its number of epochs: the student's are the recipe's in all, rounding included.
+    """Each phase with its number of epochs: the student's are ``epochs`` in all, rounding included.
 
     Raises:
         StageError: the student's shares do not sum to 1, or a phase has no whole epoch.

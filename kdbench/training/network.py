@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -46,8 +47,8 @@ CONTENT = ("weights.safetensors", "architecture.json")
 def run(spec: Mapping[str, Any], inputs: Mapping[str, Artefact], out: Path, tell: Tell) -> None:
     """Train the network that ``spec`` describes and write its three files.
 
-    ``spec`` has role, task, data, architecture, teacher (its architecture, None for methods without one), recipe,
-    method, seed and processor; ``inputs`` has ``teacher`` where the method needs it.
+    ``spec`` has role, task, data, architecture, teacher (its architecture, None for methods that neither run nor weigh
+    one), recipe, method, seed and processor; ``inputs`` has ``teacher`` where the method needs it.
 
     Raises:
         StageError: the training failed, or this is not the processor or the data that the key was made for.
@@ -83,6 +84,8 @@ class _Party:
         footprint = Footprint(device_of(recipe.device))
         try:
             lesson, room = self._seated(spec, inputs if method.needs_teacher else {})
+            if method.weighs_teacher and lesson.teacher is None:
+                lesson = replace(lesson, teacher_macs=_macs(spec["teacher"], lesson))
             training = Training(lesson, method, room)
             yield from training.run(tell)
         except torch.OutOfMemoryError as error:
@@ -126,12 +129,14 @@ def _keep(
         "macs": count_macs(network, torch.zeros(1, *shape)),
         "extra_params": trained.extra_params,
         "steps": trained.steps,
+        "student_steps": trained.student_steps,
         "epochs": trained.epochs,
         "seconds": round(trained.seconds, 6),
         "samples_per_s": round(trained.items / trained.seconds, 3),
         **peak,
         "student_forwards": trained.student_forwards,
         "teacher_forwards": trained.teacher_forwards,
+        "own_forwards": trained.own_forwards,
         "backwards": trained.backwards,
         "device": recipe.device,
         "processor": spec["processor"],
@@ -191,6 +196,14 @@ def _lesson(spec: Mapping[str, Any], teacher: nn.Module | None) -> Lesson:
 
     recipe = Recipe.model_validate(spec["recipe"])
     return Lesson(task, dataset, new_student, teacher, recipe, spec["seed"], spec["role"])
+
+
+def _macs(architecture: Mapping[str, Any], lesson: Lesson) -> int:
+    """What a forward of an architecture multiplies, from its shapes alone: no weight is made, no number is drawn."""
+    shape, outputs = lesson.dataset.shape, lesson.task.outputs(lesson.dataset)
+    with torch.device("meta"):
+        network = build(architecture["name"], outputs, shape, architecture["options"])
+        return count_macs(network, torch.zeros(1, *shape))
 
 
 def _method(spec: Mapping[str, Any]) -> dict[str, Any]:

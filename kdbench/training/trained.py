@@ -15,8 +15,9 @@ class Trained:
 
     ``curves[name]`` are pairs (epoch from 1, value): each loss term with its weight, the mean over the epoch's items;
     the learning rate of the epoch's first step; the quality on the validation split. ``seconds`` leaves validation out.
-    The student learnt in ``student_steps`` of the ``steps``, from ``items`` items; forwards and backwards count the
-    items of all views.
+    ``items`` counts what the student learnt from, in ``student_steps`` of the ``steps``; forwards and backwards count
+    the items of all views. ``own_forwards`` are those of the method's own whole networks (peers, assistants), whose
+    backwards are among ``backwards``; adapters are no whole networks.
     """
 
     network: nn.Module
@@ -29,6 +30,7 @@ class Trained:
     seconds: float = 0.0
     student_forwards: int = 0
     teacher_forwards: int = 0
+    own_forwards: int = 0
     backwards: int = 0
 
     def note(self, name: str, value: float) -> None:

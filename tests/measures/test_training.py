@@ -9,16 +9,25 @@ from kdbench.measures.training import Training
 from kdbench.tasks.classification import Classification
 
 NETWORK = {"seconds": 1.5, "samples_per_s": 28_720.0, "peak_bytes": 300_000_000, "peak_exact": True, "beside": 0}
+PASSES = {
+    "student_steps": 51,
+    "student_forwards": 3231,
+    "teacher_forwards": 1077,
+    "own_forwards": 6462,
+    "backwards": 6463,
+}
 TEACHER = np.zeros((1, 10), np.float32)
 
 
 def of(teacher=TEACHER, kd_seconds: float | None = 2.0, **changed) -> dict[str, float | str]:
-    network = NETWORK | changed
+    network = NETWORK | PASSES | changed
     return Training().of(Evidence(Classification(), network, {}, None, None, None, teacher, None, kd_seconds))
 
 
 def test_every_figure():
-    assert of() == {"train_s": 1.5, "train_samples_per_s": 28_720.0, "train_peak_bytes": 3e8, "train_cost": 0.75}
+    timed = {"train_s": 1.5, "train_samples_per_s": 28_720.0, "train_peak_bytes": 3e8, "train_cost": 0.75}
+    assert of() == timed | {name: float(count) for name, count in PASSES.items()}
+    assert set(of()) == set(Training.metrics)
     assert set(Training.metrics) <= set(METRICS)
 
 
@@ -39,3 +48,10 @@ def test_what_cannot_be_told_is_one_reason_and_the_rest_stays(changed, metric, r
     assert figures.pop(metric) == reason
     whole = of()
     assert figures == {name: whole[name] for name in figures}
+
+
+def test_a_network_of_an_older_store_has_no_counts_and_says_so():
+    old = NETWORK | {"student_forwards": 3231, "teacher_forwards": 1077, "backwards": 3231}
+    figures = Training().of(Evidence(Classification(), old, {}, None, None, None, TEACHER, None, 2.0))
+    assert figures["own_forwards"] == figures["student_steps"] == "this network was trained before kdbench counted this"
+    assert figures["student_forwards"] == 3231.0

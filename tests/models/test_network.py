@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from kdbench.errors import UsageError
-from kdbench.models.network import build, classifier, features, shapes, stages
+from kdbench.models.network import build, check, classifier, features, shapes, stages
 
 
 @pytest.fixture
@@ -121,6 +121,26 @@ def test_bad_names_and_options_are_one_line(name, options, message):
         build(name, 10, (1, 8, 8), options)
     assert str(caught.value).startswith(message)
     assert "\n" not in str(caught.value)
+
+
+def test_names_and_types_of_options_are_checked_without_building(monkeypatch):
+    def never(*_arguments):
+        raise AssertionError
+
+    monkeypatch.setattr("kdbench.models.resnet.ResNet.__init__", never)
+    check("resnet8", {"widths": [4, 4, 8, 16]})
+    for name, options, message in [
+        ("resnet9", {}, "unknown model 'resnet9' of mine; did you mean"),
+        ("resnet8", {"width": 4}, "model 'resnet8' of mine has no option 'width'; did you mean 'widths'?"),
+        (
+            "resnet8",
+            {"widths": [4.5]},
+            "model 'resnet8' of mine option 'widths': found [4.5], expected a valid integer",
+        ),
+    ]:
+        with pytest.raises(UsageError) as caught:
+            check(name, options, "of mine")
+        assert str(caught.value).startswith(message)
 
 
 PLUGIN = """

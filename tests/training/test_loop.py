@@ -6,6 +6,7 @@ from torch import nn
 from torch.nn import functional
 
 from kdbench.errors import StageError, UsageError
+from kdbench.measures.compute import count_macs
 from kdbench.methods.build import method_from
 from kdbench.methods.fitnet import FitNet
 from kdbench.methods.kd import soft_divergence
@@ -334,6 +335,83 @@ def test_a_loss_that_is_no_number_names_epoch_and_term(lesson, bad):
 def test_a_method_that_breaks_its_word_is_told_which(lesson, losses, phases, message):
     with pytest.raises(StageError, match=message):
         train(lesson(), Wrong(losses, phases))
+
+
+class Stretched(Scratch):
+    def __init__(self, factor, phases=None):
+        self.factor, self._phases, self.told = factor, phases or super().phases(), None
+
+    def phases(self):
+        return self._phases
+
+    def stretch(self, student, teacher):
+        self.told = (student, teacher)
+        return self.factor
+
+
+@pytest.mark.parametrize(("factor", "epochs"), [(1.0, 4), (2.5, 10), (1.1, 4), (1.2, 5), (0.5, 2), (0.01, 1)])
+def test_a_method_may_stretch_the_students_epochs(lesson, factor, epochs):
+    trained = train(lesson(epochs=4, batch_size=140), Stretched(factor))
+    assert (trained.epochs, trained.student_steps) == (epochs, epochs)
+
+
+def test_stretching_knows_the_cost_of_both_networks(lesson, teacher):
+    for made, cost in (
+        (lesson(teacher, epochs=1), count_macs(teacher, torch.zeros(1, 1, 8, 8))),
+        (replace(lesson(epochs=1), teacher_macs=77), 77),
+        (lesson(epochs=1), 0),
+    ):
+        method = Stretched(1.0)
+        train(made, method)
+        assert method.told == (count_macs(made.new_student(), torch.zeros(1, 1, 8, 8)), cost)
+
+
+def test_a_stretch_by_one_changes_no_bit(lesson, bits):
+    assert bits(train(lesson(), Stretched(1.0)).network) == bits(train(lesson(), Scratch()).network)
+
+
+@pytest.mark.parametrize("factor", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_stretch_by_no_positive_number_is_refused(lesson, factor):
+    with pytest.raises(StageError, match="the method stretches the epochs by .*, expected a positive number"):
+        train(lesson(), Stretched(factor))
+
+
+def test_the_shares_of_a_stretched_training_sum_to_one_too(lesson):
+    halves = tuple(Phase(name, 0.5) for name in "ab")
+    assert train(lesson(epochs=4, batch_size=140), Stretched(1.5, halves)).epochs == 6
+    with pytest.raises(StageError, match="the student learns sum to 0.5, expected 1"):
+        train(lesson(), Stretched(2.0, halves[:1]))
+
+
+def test_a_phase_without_the_teacher_does_not_run_it(lesson, teacher):
+    class Weaned(Spy):
+        def phases(self):
+            return Phase("taught", 0.5), Phase("alone", 0.5, teacher=False)
+
+        def losses(self, step):
+            self.steps.append(step)
+            return {"label": step.label_loss()}
+
+    spy = Weaned()
+    trained = train(lesson(teacher, augment=["flip"]), spy)
+    assert [set(step.outputs) for step in spy.steps] == [{"student", "teacher"}] * 5 + [{"student"}] * 5
+    assert trained.teacher_forwards == 140
+
+
+def test_passes_of_a_methods_own_networks_are_counted_and_those_of_adapters_are_not(lesson):
+    class Elder(Noisy):
+        def prepare(self, setting):
+            self.elder = setting.new_student()
+            return nn.ModuleList([super().prepare(setting), self.elder])
+
+        def losses(self, step):
+            with torch.set_grad_enabled(step.phase == "first"):
+                term = self.elder(step.batch.inputs).square().mean()
+            return super().losses(step) | {"elder": term}
+
+    trained = train(lesson(), Elder())
+    assert (trained.steps, trained.student_steps) == (15, 10)
+    assert (trained.student_forwards, trained.own_forwards, trained.backwards) == (280, 420, 420)
 
 
 def test_three_thirds_of_the_epochs_are_all_of_them(lesson):

@@ -8,6 +8,7 @@ from safetensors.torch import load_file
 from kdbench.catalog import load
 from kdbench.data.digits import digits
 from kdbench.errors import StageError
+from kdbench.measures.compute import count_macs
 from kdbench.models.network import build
 from kdbench.stage import Stage
 from kdbench.store import Store
@@ -199,6 +200,17 @@ def test_a_plan_that_does_not_hold_here_is_refused(tmp_path, changes, message):
 def test_a_method_without_its_teacher_is_refused(tmp_path):
     with pytest.raises(StageError, match="method 'kd' needs a teacher, and is given none"):
         network.run(spec("kd", taught=True), {}, tmp_path, lambda _done, _text: None)
+
+
+def test_a_control_of_compute_is_trained_without_the_teacher_being_there(store):
+    table = spec("longer-scratch", taught=True, recipe=RECIPE | {"epochs": 2})
+    teacher, student = (build(a["name"], 10, (1, 8, 8), a["options"]) for a in (TEACHER, STUDENT))
+    macs = [count_macs(network, torch.zeros(1, 1, 8, 8)) for network in (student, teacher)]
+    facts = made(store, table).json("network.json")
+    assert facts["epochs"] == round(2 * (1 + macs[1] / (3 * macs[0])))
+    assert facts["steps"] == facts["student_steps"] == 9 * facts["epochs"] > 18
+    assert (facts["teacher_forwards"], facts["own_forwards"]) == (0, 0)
+    assert facts["student_forwards"] == facts["backwards"] == 1077 * facts["epochs"]
 
 
 def test_running_out_of_memory_is_a_status_of_its_own(tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional
 
-from kdbench.errors import UsageError
+from kdbench.errors import StageError, UsageError
 from kdbench.methods.feature import MAP, levelled, paired
 from kdbench.methods.method import Method, Phase, Shapes, Step
 from kdbench.methods.option import Weight
@@ -55,22 +55,25 @@ class FSP(Method):
         """Every stage with maps.
 
         Raises:
-            UsageError: a network has less than two of them, or a pair has unequal widths.
+            UsageError: a network has less than two of them.
+            StageError: stages of unequal widths, to which the method does not apply.
         """
         deeper = paired(student, teacher)
         self.pairs = [(_stem(student, deeper[0][0], "student"), _stem(teacher, deeper[0][1], "teacher")), *deeper]
         for ours, theirs in self.pairs:
             width, expected = student[ours][0], teacher[theirs][0]
             if width != expected:
-                raise UsageError(
+                raise StageError(
                     f"fsp needs equal widths: stage {ours!r} of the student has {width} channels, stage {theirs!r} of "
                     f"the teacher {expected}; choose a student of the teacher's widths or another method",
+                    status="not-applicable",
                 )
         return [ours for ours, _ in self.pairs], [theirs for _, theirs in self.pairs]
 
     def phases(self) -> Sequence[Phase]:
         """The flow, then the labels; the student learns in both."""
-        return Phase("initialisation", share=self.initialisation), Phase("labels", share=1 - self.initialisation)
+        labels = Phase("labels", share=1 - self.initialisation, teacher=False)
+        return Phase("initialisation", share=self.initialisation), labels
 
     def losses(self, step: Step) -> dict[str, Tensor]:
         """``flow`` with its weight in the first phase, ``label`` in the second."""

@@ -141,7 +141,10 @@ class Method:
         return 1.0
 
     def taps(self, student: Shapes, teacher: Shapes) -> tuple[Sequence[str], Sequence[str]]:
-        """The stages whose features the losses need, of the student and of the teacher, given the shapes of all."""
+        """The stages whose features the losses need, of the student and of the teacher, given the shapes of all.
+
+        A method that does not apply to a pair raises ``StageError`` with the status ``not-applicable``.
+        """
         del student, teacher
         return (), ()
 

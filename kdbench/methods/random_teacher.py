@@ -1,13 +1,14 @@
 """KD from a teacher that has learnt nothing: the control for what soft targets give without knowledge."""
 
 import copy
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from kdbench.errors import UsageError
 from kdbench.methods.kd import soft_divergence
-from kdbench.methods.method import Method, Setting, Step
+from kdbench.methods.method import Method, Phase, Setting, Step
 from kdbench.methods.option import Share, Temperature
 
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -26,7 +27,7 @@ class RandomTeacher(Method):
     defaults: a method is not told how an architecture starts). Batch norm then expects means of 0 and variances of 1,
     under which deep networks fade or blow up, so its statistics are taken once, from the training's first batch. From
     then on the network is fixed, as a teacher is: in eval mode, in float32, part of no program. The trained teacher is
-    run by the training like every method's, which shows in the cost, and never looked at.
+    never run.
     """
 
     def __init__(self, temperature: Temperature = 4.0, alpha: Share = 0.9) -> None:
@@ -39,6 +40,10 @@ class RandomTeacher(Method):
         """Draws the untrained network, which nothing trains."""
         assert setting.teacher is not None
         self.network = untrained(setting.teacher).to(setting.device)
+
+    def phases(self) -> Sequence[Phase]:
+        """One, without the trained teacher."""
+        return (Phase("distil", teacher=False),)
 
     def losses(self, step: Step) -> dict[str, Tensor]:
         """``label`` and ``kd``, with their weights."""

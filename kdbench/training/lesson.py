@@ -65,10 +65,10 @@ def gathered(lesson: Lesson, method: Method, device: torch.device) -> Networks:
     The student's weights come from a stream of their own, so that they are the same under every method.
     """
     with seeded(lesson.seed, lesson.role, "init"):
-        student = lesson.new_student().to(device)
+        student = placed(lesson.new_student(), device)
     teacher = lesson.teacher if method.needs_teacher else None
     if teacher is not None:
-        teacher.to(device).eval().requires_grad_(requires_grad=False)
+        placed(teacher, device).eval().requires_grad_(requires_grad=False)
     shape = lesson.dataset.shape
     student_shapes = shapes(student, shape, stages(student))
     teacher_shapes = shapes(teacher, shape, stages(teacher)) if teacher is not None else {}
@@ -87,9 +87,14 @@ def gathered(lesson: Lesson, method: Method, device: torch.device) -> Networks:
     )
     with seeded(lesson.seed, lesson.role, "adapters"):
         extra = method.prepare(setting)
-    extra = nn.ModuleList() if extra is None else extra.to(device)
+    extra = nn.ModuleList() if extra is None else placed(extra, device)
     width = setting.outputs + sum(math.prod(teacher_shapes[name]) for name in teacher_taps)
     return Networks(student, teacher, extra, student_taps, teacher_taps, width)
+
+
+def placed(network: nn.Module, device: torch.device) -> nn.Module:
+    """The network on the device, its convolutions with the channels innermost in memory, which is fastest."""
+    return network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
 def student_epochs(lesson: Lesson, method: Method, student: nn.Module) -> int:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from kdbench.store import Artefact
     from kdbench.training.trained import Trained
 
-VERSION = 1
+VERSION = 2
 LIBRARIES = ("torch",)
 CONTENT = ("weights.safetensors", "architecture.json")
 

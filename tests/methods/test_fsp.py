@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from two_steps import two_steps
 
-from kdbench.errors import UsageError
+from kdbench.errors import KdbenchError, UsageError
 from kdbench.methods.build import method_from
 from kdbench.methods.fsp import FSP, flows
 from kdbench.models.network import build, shapes, stages
@@ -115,7 +115,7 @@ def test_a_real_training_has_both_phases_and_leaves_the_teacher_alone():
     ],
 )
 def test_what_it_cannot_compare_is_said_in_one_line(student, teacher, message):
-    with pytest.raises(UsageError) as error:
+    with pytest.raises(KdbenchError) as error:
         FSP().taps(student, teacher)
     assert str(error.value) == message
 

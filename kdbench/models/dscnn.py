@@ -17,29 +17,34 @@ from torch import Tensor, nn
 from kdbench.errors import UsageError
 
 
-def dscnn(outputs: int, shape: tuple[int, ...], *, width: int = 8, growth: float = 1.0) -> nn.Module:
-    """Depthwise-separable CNN: three stages of ``width`` channels, times ``growth`` at each halving."""
-    return DSCNN(outputs, shape, width, growth)
+def dscnn(outputs: int, shape: tuple[int, ...], *, width: int = 8, growth: float = 1.0, stride: int = 1) -> nn.Module:
+    """Depthwise-separable CNN: three stages of ``width`` channels, times ``growth`` at each halving.
+
+    ``stride`` is the stem's: 2 to begin at half the resolution, as MobileNet and DS-CNN do.
+    """
+    return DSCNN(outputs, shape, width, growth, stride)
 
 
 class DSCNN(nn.Module):
     """A stem and three depthwise-separable stages for items [C, H, W]; see the module's docstring.
 
     Raises:
-        UsageError: ``width`` or ``growth`` is below 1.
+        UsageError: ``width`` or ``growth`` is below 1, or ``stride`` neither 1 nor 2.
     """
 
     stages = ("stem", "stage1", "stage2", "stage3", "pool")
     classifier = "linear"
 
-    def __init__(self, outputs: int, shape: tuple[int, ...], width: int, growth: float) -> None:
+    def __init__(self, outputs: int, shape: tuple[int, ...], width: int, growth: float, stride: int) -> None:
         super().__init__()
         if width < 1 or growth < 1:
             raise UsageError(f"dscnn: found width {width} and growth {growth}, expected both to be at least 1")
+        if stride not in (1, 2):
+            raise UsageError(f"dscnn: found stride {stride}, expected 1 or 2")
         second, third = round(width * growth), round(width * growth**2)
         self.stem = nn.Sequential(
             OrderedDict(
-                conv=nn.Conv2d(shape[0], width, 3, padding=1, bias=False),
+                conv=nn.Conv2d(shape[0], width, 3, stride=stride, padding=1, bias=False),
                 norm=nn.BatchNorm2d(width),
                 relu=nn.ReLU(),
             ),

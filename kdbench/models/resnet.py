@@ -7,6 +7,8 @@ where the paper pads with zeros on CIFAR (option A): resnet20 for ten classes of
 of 269,722. Widths of stem and stages are 16-16-32-64, of the ``x4`` networks 32-64-128-256. Convolutions start from
 Kaiming's normal distribution (fan out), batch norm from the identity.
 
+``stride`` is the stem's: 1 as on CIFAR, 2 to begin at half the resolution, with a quarter of the work.
+
 Stages are ``stem``, ``stage1``, ``stage2``, ``stage3`` (each *after* its last ReLU, [B, C, H, W]) and ``pool`` [B, D].
 """
 
@@ -22,68 +24,70 @@ _NARROW = (16, 16, 32, 64)
 _WIDE = (32, 64, 128, 256)
 
 
-def resnet8(outputs: int, shape: tuple[int, ...], *, widths: tuple[int, ...] = _NARROW) -> nn.Module:
+def resnet8(outputs: int, shape: tuple[int, ...], *, widths: tuple[int, ...] = _NARROW, stride: int = 1) -> nn.Module:
     """ResNet-8: one block a stage, 78k parameters."""
-    return ResNet(outputs, shape, 1, widths)
+    return ResNet(outputs, shape, 1, widths, stride)
 
 
-def resnet14(outputs: int, shape: tuple[int, ...], *, widths: tuple[int, ...] = _NARROW) -> nn.Module:
+def resnet14(outputs: int, shape: tuple[int, ...], *, widths: tuple[int, ...] = _NARROW, stride: int = 1) -> nn.Module:
     """ResNet-14: two blocks a stage, 175k parameters."""
-    return ResNet(outputs, shape, 2, widths)
+    return ResNet(outputs, shape, 2, widths, stride)
 
 
-def resnet20(outputs: int, shape: tuple[int, ...], *, widths: tuple[int, ...] = _NARROW) -> nn.Module:
+def resnet20(outputs: int, shape: tuple[int, ...], *, widths: tuple[int, ...] = _NARROW, stride: int = 1) -> nn.Module:
     """ResNet-20: three blocks a stage, 0.27M parameters."""
-    return ResNet(outputs, shape, 3, widths)
+    return ResNet(outputs, shape, 3, widths, stride)
 
 
-def resnet32(outputs: int, shape: tuple[int, ...], *, widths: tuple[int, ...] = _NARROW) -> nn.Module:
+def resnet32(outputs: int, shape: tuple[int, ...], *, widths: tuple[int, ...] = _NARROW, stride: int = 1) -> nn.Module:
     """ResNet-32: five blocks a stage, 0.47M parameters."""
-    return ResNet(outputs, shape, 5, widths)
+    return ResNet(outputs, shape, 5, widths, stride)
 
 
-def resnet44(outputs: int, shape: tuple[int, ...], *, widths: tuple[int, ...] = _NARROW) -> nn.Module:
+def resnet44(outputs: int, shape: tuple[int, ...], *, widths: tuple[int, ...] = _NARROW, stride: int = 1) -> nn.Module:
     """ResNet-44: seven blocks a stage, 0.66M parameters."""
-    return ResNet(outputs, shape, 7, widths)
+    return ResNet(outputs, shape, 7, widths, stride)
 
 
-def resnet56(outputs: int, shape: tuple[int, ...], *, widths: tuple[int, ...] = _NARROW) -> nn.Module:
+def resnet56(outputs: int, shape: tuple[int, ...], *, widths: tuple[int, ...] = _NARROW, stride: int = 1) -> nn.Module:
     """ResNet-56: nine blocks a stage, 0.86M parameters."""
-    return ResNet(outputs, shape, 9, widths)
+    return ResNet(outputs, shape, 9, widths, stride)
 
 
-def resnet110(outputs: int, shape: tuple[int, ...], *, widths: tuple[int, ...] = _NARROW) -> nn.Module:
+def resnet110(outputs: int, shape: tuple[int, ...], *, widths: tuple[int, ...] = _NARROW, stride: int = 1) -> nn.Module:
     """ResNet-110: eighteen blocks a stage, 1.73M parameters."""
-    return ResNet(outputs, shape, 18, widths)
+    return ResNet(outputs, shape, 18, widths, stride)
 
 
-def resnet8x4(outputs: int, shape: tuple[int, ...], *, widths: tuple[int, ...] = _WIDE) -> nn.Module:
+def resnet8x4(outputs: int, shape: tuple[int, ...], *, widths: tuple[int, ...] = _WIDE, stride: int = 1) -> nn.Module:
     """ResNet-8x4: one block a stage, four times as wide, 1.2M parameters."""
-    return ResNet(outputs, shape, 1, widths)
+    return ResNet(outputs, shape, 1, widths, stride)
 
 
-def resnet32x4(outputs: int, shape: tuple[int, ...], *, widths: tuple[int, ...] = _WIDE) -> nn.Module:
+def resnet32x4(outputs: int, shape: tuple[int, ...], *, widths: tuple[int, ...] = _WIDE, stride: int = 1) -> nn.Module:
     """ResNet-32x4: five blocks a stage, four times as wide, 7.4M parameters."""
-    return ResNet(outputs, shape, 5, widths)
+    return ResNet(outputs, shape, 5, widths, stride)
 
 
 class ResNet(nn.Module):
     """A ResNet of three stages with ``blocks`` basic blocks each, for items [C, H, W]; see the module's docstring.
 
     Raises:
-        UsageError: ``widths`` are not four positive numbers (stem and stages).
+        UsageError: ``widths`` are not four positive numbers (stem and stages), or ``stride`` is neither 1 nor 2.
     """
 
     stages = ("stem", "stage1", "stage2", "stage3", "pool")
     classifier = "linear"
 
-    def __init__(self, outputs: int, shape: tuple[int, ...], blocks: int, widths: tuple[int, ...]) -> None:
+    def __init__(self, outputs: int, shape: tuple[int, ...], blocks: int, widths: tuple[int, ...], stride: int) -> None:
         super().__init__()
         if len(widths) != 4 or any(width < 1 for width in widths):
             raise UsageError(f"resnet widths: found {list(widths)}, expected four positive numbers (stem, stages)")
+        if stride not in (1, 2):
+            raise UsageError(f"resnet stride: found {stride}, expected 1 or 2")
         stem, first, second, third = widths
         self.stem = nn.Sequential(
-            OrderedDict(conv=_conv3x3(shape[0], stem, 1), norm=nn.BatchNorm2d(stem), relu=nn.ReLU()),
+            OrderedDict(conv=_conv3x3(shape[0], stem, stride), norm=nn.BatchNorm2d(stem), relu=nn.ReLU()),
         )
         self.stage1 = _stage(blocks, stem, first, 1)
         self.stage2 = _stage(blocks, first, second, 2)

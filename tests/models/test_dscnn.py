@@ -54,3 +54,12 @@ def test_features_come_after_the_last_relu_and_the_outputs_from_the_pooled_ones(
 def test_widths_do_not_vanish(options):
     with pytest.raises(UsageError, match=r"dscnn: found width \d+ and growth [\d.]+, expected both to be at least 1"):
         build("dscnn", 10, (1, 8, 8), options)
+
+
+def test_a_stride_of_two_begins_at_half_the_resolution():
+    network = build("dscnn", 10, (1, 28, 28), {"stride": 2})
+    assert count_params(network) == arithmetic(1, (8, 8, 8), 10)
+    found = shapes(network, (1, 28, 28), stages(network))
+    assert [found[name][1] for name in ("stem", "stage1", "stage2", "stage3")] == [14, 14, 7, 4]
+    with pytest.raises(UsageError, match="dscnn: found stride 3, expected 1 or 2"):
+        build("dscnn", 10, (1, 8, 8), {"stride": 3})

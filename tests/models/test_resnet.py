@@ -122,3 +122,12 @@ def test_the_global_generator_decides_the_weights():
 def test_widths_are_four_positive_numbers(widths):
     with pytest.raises(UsageError, match=r"resnet widths: found \[.*\], expected four positive numbers \(stem"):
         build("resnet8", 10, (1, 8, 8), {"widths": widths})
+
+
+def test_a_stride_of_two_begins_at_half_the_resolution():
+    network = build("resnet8", 10, (1, 28, 28), {"stride": 2})
+    assert count_params(network) == count_params(build("resnet8", 10, (1, 28, 28), {}))
+    found = shapes(network, (1, 28, 28), stages(network))
+    assert [found[name][1] for name in ("stem", "stage1", "stage2", "stage3")] == [14, 14, 7, 4]
+    with pytest.raises(UsageError, match="resnet stride: found 0, expected 1 or 2"):
+        build("resnet8", 10, (1, 8, 8), {"stride": 0})

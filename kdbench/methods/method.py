@@ -84,6 +84,8 @@ class Step:
 class Phase:
     """A part of training, ``share`` of the student's epochs long; the recipe's schedule runs once over each phase.
 
+    However short the recipe, a phase has at least one epoch.
+
     With ``student=False`` the student is neither run nor changed: a phase for the method's own networks. With
     ``teacher=False`` the teacher is not run either.
     """
@@ -143,6 +145,7 @@ class Method:
     def taps(self, student: Shapes, teacher: Shapes) -> tuple[Sequence[str], Sequence[str]]:
         """The stages whose features the losses need, of the student and of the teacher, given the shapes of all.
 
+        ``STAGE.pre`` asks for a stage's value before its last activation, of the stage's shape.
         A method that does not apply to a pair raises ``StageError`` with the status ``not-applicable``.
         """
         del student, teacher

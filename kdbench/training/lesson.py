@@ -12,7 +12,7 @@ from torch import nn
 from kdbench.errors import StageError
 from kdbench.measures.compute import count_macs
 from kdbench.methods.method import Method, Setting
-from kdbench.models.network import shapes, stages
+from kdbench.models.network import PRE, shapes, stages
 from kdbench.training.stream import seeded, stream
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def gathered(lesson: Lesson, method: Method, device: torch.device) -> Networks:
     with seeded(lesson.seed, lesson.role, "adapters"):
         extra = method.prepare(setting)
     extra = nn.ModuleList() if extra is None else placed(extra, device)
-    width = setting.outputs + sum(math.prod(teacher_shapes[name]) for name in teacher_taps)
+    width = setting.outputs + sum(math.prod(teacher_shapes[name.removesuffix(PRE)]) for name in teacher_taps)
     return Networks(student, teacher, extra, student_taps, teacher_taps, width)
 
 

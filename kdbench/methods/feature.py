@@ -36,6 +36,17 @@ def chosen(shapes: Shapes, name: str, whose: str) -> str:
     return stage
 
 
+def last(shapes: Shapes, whose: str) -> str:
+    """The last stage of all: in most networks the pooled features [D], what the classifier sees of an item.
+
+    Raises:
+        UsageError: there is no stage.
+    """
+    if not shapes:
+        raise UsageError(f"the {whose} names no stages, and the method needs one")
+    return list(shapes)[-1]
+
+
 def paired(student: Shapes, teacher: Shapes) -> list[tuple[str, str]]:
     """Pairs of stages (student's, teacher's), shallow to deep: the maps [C, H, W] of each after its first, the stem.
 

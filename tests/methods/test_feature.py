@@ -3,7 +3,7 @@ import torch
 from torch.nn import functional
 
 from kdbench.errors import UsageError
-from kdbench.methods.feature import levelled, paired, pooled
+from kdbench.methods.feature import last, levelled, paired, pooled
 
 MAP = (4, 8, 8)
 
@@ -41,3 +41,10 @@ def test_each_side_gives_way_where_it_is_larger(draw):
     student, teacher = levelled(draw(2, 3, 8, 2), draw(2, 5, 4, 4))
     assert student.shape == (2, 3, 4, 2)
     assert teacher.shape == (2, 5, 4, 2)
+
+
+def test_the_last_stage_may_be_any():
+    assert last(stages(2), "student") == "pool"
+    assert last({"stem": MAP}, "student") == "stem"
+    with pytest.raises(UsageError, match="the teacher names no stages, and the method needs one"):
+        last({}, "teacher")

@@ -144,14 +144,15 @@ def fitnet(case):
     return loss(io(f=regressor(s)), io(f=t), None)
 
 
-def fsp(case, first_size):
-    """Also keeps the matrices of both, between features of channels 3 and 4."""
-    ends = ("student_first", "student_second", "teacher_first", "teacher_second")
-    loss = mid_level.FSPLoss({"pair": {end: at_output(end.split("_")[1]) for end in ends}})
-    ours = {"first": case.student("first", 3, first_size, first_size), "second": case.student("second", 4, 2, 2)}
-    theirs = {"first": case.teacher("first", 3, first_size, first_size), "second": case.teacher("second", 4, 2, 2)}
-    case.keep("student", loss.compute_fsp_matrix(ours["first"], ours["second"]))
-    case.keep("teacher", loss.compute_fsp_matrix(theirs["first"], theirs["second"]))
+def fsp(case, first):
+    """Of two stages, the first ``first`` pixels wide and the second 2; also keeps the matrices of both networks."""
+    stages = {"first": ("stem", 3, first, first), "second": ("one", 4, 2, 2)}
+    ends = {f"{whose}_{place}": at_output(place) for whose in ("student", "teacher") for place in stages}
+    loss = mid_level.FSPLoss({"pair": ends})
+    ours = {place: case.student(*stage) for place, stage in stages.items()}
+    theirs = {place: case.teacher(*stage) for place, stage in stages.items()}
+    case.keep("student", loss.compute_fsp_matrix(*ours.values()))
+    case.keep("teacher", loss.compute_fsp_matrix(*theirs.values()))
     return loss(io(**ours), io(**theirs))
 
 
@@ -167,45 +168,44 @@ def sp(case, reduction):
     return features(mid_level.SPKDLoss("f", "f", reduction), case, (3, 2, 2), (4, 2, 2))
 
 
-def cc(case, width, reduction, **kernel):
-    loss = mid_level.CCKDLoss("linear", "linear", kernel, reduction)
+def cc(case, width, kernel):
+    loss = mid_level.CCKDLoss("linear", "linear", {"type": kernel}, "batchmean")
     ours, theirs = (case.weights(whose, nn.Linear(d, width)) for whose, d in (("student", 5), ("teacher", 7)))
-    s, t = case.student("f", 5), case.teacher("f", 7)
-    return loss(
-        io(linear=case.keep("student", ours(s))),
-        io(linear=case.keep("teacher", theirs(t))),
-    )
+    return loss(io(linear=ours(case.student("f", 5))), io(linear=theirs(case.teacher("f", 7))))
 
 
-def vid(case, middle, eps, init_pred_var):
+def vid(case, eps, init_pred_var):
     shapes = {"one": (3, 4, 4, 4), "two": (4, 5, 2, 2)}
     ours, theirs = {}, {}
     for name, (c_s, c_t, *size) in shapes.items():
-        regressor = case.weights(name, wrapper.Regressor4VID(c_s, middle, c_t, eps, init_pred_var))
+        regressor = case.weights(name, wrapper.Regressor4VID(c_s, c_t, c_t, eps, init_pred_var))
         ours[name], theirs[name] = regressor(case.student(name, c_s, *size)), case.teacher(name, c_t, *size)
     return mid_level.VIDLoss(pairs(one=1, two=1))(io(**ours), io(**theirs))
 
 
-def ft(case, rate, uses_bn):
-    """The second stage: the paraphraser as after ``eval()``, as torchdistill has every teacher."""
-    paraphraser = wrapper.Paraphraser4FactorTransfer(rate, 4, uses_bn=uses_bn, uses_decoder=False)
-    translator = wrapper.Translator4FactorTransfer(3, int(4 * rate), uses_bn=uses_bn)
+def ft(case, stage, rate, uses_bn):
+    """Stage 1, the paraphraser learns to give the teacher's features back; stage 2, transfer.
+
+    In the second the paraphraser is as after ``eval()``, as torchdistill has every teacher.
+    """
+    channels = {"student": 3, "teacher": 4}
+    paraphraser = wrapper.Paraphraser4FactorTransfer(
+        rate, channels["teacher"], uses_bn=uses_bn, uses_decoder=stage == 1
+    )
+    factors = int(channels["teacher"] * rate)
+    translator = wrapper.Translator4FactorTransfer(channels["student"], factors, uses_bn=uses_bn)
+    case.weights("paraphraser", paraphraser)
     case.weights("translator", translator)
-    s, t = case.student("f", 3, 2, 2), case.teacher("f", 4, 2, 2)
-    with torch.no_grad():
-        factor = case.weights("paraphraser", paraphraser).eval()(t)
-    return mid_level.FTLoss(p=1)(io(translator=translator(s)), io(paraphraser=factor))
-
-
-def paraphraser(case, rate, uses_bn):
-    """The first stage of ft: the paraphraser learns to give the teacher's features back."""
-    both = wrapper.Paraphraser4FactorTransfer(rate, 4, uses_bn=uses_bn, uses_decoder=True)
-    seen = case.teacher("f", 4, 2, 2)
+    s, t = (getattr(case, whose)("f", count, 2, 2) for whose, count in channels.items())
+    if stage == 2:
+        with torch.no_grad():
+            factor = paraphraser.eval()(t)
+        return mid_level.FTLoss(p=1)(io(translator=translator(s)), io(paraphraser=factor))
     source = {"is_from_teacher": True, "io": "output"}
     loss = mid_level.SimpleLossWrapper(
         nn.MSELoss(), input={**source, "module_path": "paraphraser"}, target={**source, "module_path": "f"}
     )
-    return loss({}, io(paraphraser=case.weights("paraphraser", both)(seen), f=seen), None)
+    return loss({}, io(paraphraser=paraphraser(t), f=t), None)
 
 
 def ab(case, margin, weights):
@@ -221,13 +221,13 @@ def ab(case, margin, weights):
     return loss(io(**ours), io(**theirs))
 
 
-def crd(case, width, items, negatives, temperature, momentum):
+def crd(case, width, items, negatives, temperature, momentum, eps):
     """Two steps, the sum of both losses: the first sets Z and moves the banks, the second finds them so.
 
     The contrasts are given, because torchdistill's own draw looks up an attribute that it does not have.
     """
     loss = mid_level.CRDLoss(
-        "normalizer", "empty", "normalizer", width, items, negatives, items, temperature, momentum
+        "normalizer", "empty", "normalizer", width, items, negatives, items, temperature, momentum, eps
     ).double()
     loss.params[1] = temperature  # its buffer rounded it to float32
     loss.memory_v1.copy_(case.keep("bank_student", case._normal(loss.memory_v1.shape)))
@@ -253,31 +253,25 @@ def crd(case, width, items, negatives, temperature, momentum):
 
 
 def reviewkd(case, width, sizes):
-    """The student's features from the deepest (as its pooled 1x1 map, where sizes start with 1) to the shallowest."""
+    """Levels of these sizes, shallow to deep; 1: the pooled features, which torchdistill takes as maps of 1x1."""
     channels = {1: (4, 5), 2: (4, 5), 4: (3, 4), 8: (2, 3)}
-    fusions = [
-        {
-            "kwargs": {"in_channels": channels[n][0], "mid_channels": width, "out_channels": channels[n][1]},
-            **at_output(n),
-        }
-        for n in reversed(sizes)
-    ]
-    review = wrapper.Student4KnowledgeReview(nn.Identity(), fusions, "cpu", None, False, sizes)
+    fusions, ours, theirs = [], {}, {}
+    for n in sizes:
+        c_s, c_t = channels[n]
+        shape = (n, n) if n > 1 else ()
+        fusions.append({"kwargs": {"in_channels": c_s, "mid_channels": width, "out_channels": c_t}, **at_output(n)})
+        ours[n] = {"output": case.student(f"size{n}", c_s, *shape).view(ITEMS, c_s, n, n)}
+        theirs[n] = {"output": case.teacher(f"size{n}", c_t, *shape).view(ITEMS, c_t, n, n)}
+    review = wrapper.Student4KnowledgeReview(nn.Identity(), fusions, "cpu", None, False, sizes[::-1])
     case.weights("review", review.abf_modules)
-    ours, seen, total = {}, {place: {} for place in range(len(sizes))}, 0
-    for place, n in enumerate(sizes):
-        ours[n] = {"output": case.student(f"size{n}", channels[n][0], n, n)}
-        fused = seen[place]
-        review.abf_modules[place].register_forward_hook(
-            lambda _module, _inputs, outputs, fused=fused: fused.update(output=outputs)
-        )
+    for n, fusion in zip(sizes[::-1], review.abf_modules, strict=True):
+        fusion.register_forward_hook(lambda _module, _inputs, fused, n=n: ours.update({f"fused{n}": {"output": fused}}))
     review.secondary_forward(ours)
-    for place, n in enumerate(sizes):
-        context = mid_level.HierarchicalContextLoss(place, "output", "f", "output")
-        total = total + context(seen, io(f=case.teacher(f"size{n}", channels[n][1], n, n)))
-    return total
+    levels = [mid_level.HierarchicalContextLoss(f"fused{n}", "output", n, "output") for n in sizes]
+    return sum(level(ours, theirs) for level in levels)
 
 
+CRD = {"width": 4, "items": 12, "negatives": 8, "temperature": 0.07, "momentum": 0.5}
 CASES = {
     "kd": (kd, {"temperature": 4.0, "alpha": 0.1, "beta": 0.9}),
     "lskd": (lskd, {"temperature": 2.0, "alpha": 0.1, "beta": 9.0, "eps": 1e-7}),
@@ -285,22 +279,21 @@ CASES = {
     "at": (at, {"mode": "code"}),
     "at-paper": (at, {"mode": "paper"}),
     "fitnet": (fitnet, {}),
-    "fsp": (fsp, {"first_size": 2}),
-    "fsp-sizes": (fsp, {"first_size": 4}),
+    "fsp": (fsp, {"first": 2}),
+    "fsp-sizes": (fsp, {"first": 4}),
     "pkt": (pkt, {"eps": 1e-7}),
+    "pkt-without-eps": (pkt, {"eps": 0.0}),
     "rkd": (rkd, {"dist_factor": 25.0, "angle_factor": 50.0}),
     "sp": (sp, {"reduction": "batchmean"}),
-    "cc-bilinear": (cc, {"width": 4, "reduction": "batchmean", "type": "bilinear"}),
-    "cc-gaussian": (cc, {"width": 4, "reduction": "batchmean", "type": "gaussian", "gamma": 0.4, "max_p": 2}),
-    "vid": (vid, {"middle": 4, "eps": 1e-5, "init_pred_var": 5.0}),
-    "ft": (ft, {"rate": 0.5, "uses_bn": False}),
-    "ft-bn": (ft, {"rate": 0.5, "uses_bn": True}),
-    "paraphraser": (paraphraser, {"rate": 0.5, "uses_bn": False}),
-    "paraphraser-bn": (paraphraser, {"rate": 0.5, "uses_bn": True}),
+    "cc": (cc, {"width": 4, "kernel": "bilinear"}),
+    "vid": (vid, {"eps": 1e-5, "init_pred_var": 5.0}),
+    "ft-paraphraser": (ft, {"stage": 1, "rate": 0.5, "uses_bn": False}),
+    "ft": (ft, {"stage": 2, "rate": 0.5, "uses_bn": False}),
     "ab": (ab, {"margin": 1.0, "weights": {"one": 0.0015, "two": 0.003}}),
-    "crd": (crd, {"width": 4, "items": 12, "negatives": 8, "temperature": 0.07, "momentum": 0.5}),
-    "reviewkd": (reviewkd, {"width": 4, "sizes": [2, 4, 8]}),
-    "reviewkd-pooled": (reviewkd, {"width": 4, "sizes": [1, 2, 4]}),
+    "crd": (crd, {**CRD, "eps": 1e-7}),
+    "crd-without-eps": (crd, {**CRD, "eps": 0.0}),
+    "reviewkd": (reviewkd, {"width": 4, "sizes": [8, 4, 2]}),
+    "reviewkd-pooled": (reviewkd, {"width": 4, "sizes": [4, 2, 1]}),
 }
 
 

@@ -65,14 +65,14 @@ def warmed(epoch: int, length: float) -> float:
 def decoupled(student: Tensor, teacher: Tensor, targets: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
     """TCKD and NCKD of each item [B], in nats, of logits [B, K] and classes [B], without the factor T^2."""
     mask = targets[:, None] == torch.arange(student.shape[1], device=targets.device)
-    target_s, other_s, rest_s = _parts(student / temperature, mask)
-    target_t, other_t, rest_t = _parts(teacher / temperature, mask)
+    target_s, other_s, rest_s = parts(student / temperature, mask)
+    target_t, other_t, rest_t = parts(teacher / temperature, mask)
     tckd = target_t.exp() * (target_t - target_s) + other_t.exp() * (other_t - other_s)
     nckd = (rest_t.exp().masked_fill(mask, 0) * (rest_t - rest_s)).sum(dim=1)
     return tckd, nckd
 
 
-def _parts(logits: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def parts(logits: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Of the target [B], of all others together [B], of each other among these [B, K] (0 at the target): log p."""
     every = logits.logsumexp(dim=1)
     others = logits.masked_fill(mask, -torch.inf)

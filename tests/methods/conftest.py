@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
@@ -18,6 +19,22 @@ def draw():
         return (scale * torch.randn(*shape, generator=generator, dtype=torch.float64)).requires_grad_(grad)
 
     return normal
+
+
+@pytest.fixture
+def slopes():
+    """A function to the central differences of a function of an array, entry by entry."""
+
+    def of(function, array, width=1e-6):
+        found = np.zeros_like(array)
+        for place in np.ndindex(*array.shape):
+            for sign in (1, -1):
+                moved = array.copy()
+                moved[place] += sign * width
+                found[place] += sign * function(moved) / (2 * width)
+        return found
+
+    return of
 
 
 @pytest.fixture

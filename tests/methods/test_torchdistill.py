@@ -14,12 +14,13 @@ import pytest
 import torch
 from torch.nn import functional
 
-from kdbench.methods import pkt
+from kdbench.methods import dist, pkt
 from kdbench.methods.at import AT, attention
 from kdbench.methods.cc import CC
 from kdbench.methods.fitnet import FitNet
 from kdbench.methods.fsp import FSP, flows
 from kdbench.methods.kd import KD
+from kdbench.methods.lskd import LSKD
 from kdbench.methods.rkd import RKD
 from kdbench.methods.sp import SP, similarities
 from kdbench.methods.vid import VID
@@ -126,6 +127,23 @@ def test_at_as_the_paper_has_it_differs_in_its_reduction_alone():
         (attention(case.student[name], 2.0) - attention(case.teacher[name], 2.0)).norm(dim=1) for name in case.student
     ]
     case.agrees(torch.stack(norms).sum() / 6)
+
+
+def test_lskd(losses):
+    case = Case("lskd")
+    assert case.settings == {"temperature": 2.0, "alpha": 0.1, "beta": 9.0, "eps": 1e-7}
+    case.agrees(sum(losses(LSKD(temperature=2.0, weight=9.0, label=0.1), case).values()))
+
+
+@pytest.mark.parametrize(("epsilon", "digits"), [(0.0, 9), (1e-8, 5)])
+def test_dist(losses, monkeypatch, epsilon, digits):
+    """1e-8 is added to the product of the norms, as in the authors' code; theirs is the least that each norm may be."""
+    case = Case("dist")
+    assert case.settings == {"beta": 1.0, "gamma": 2.0, "tau": 4.0}
+    if epsilon != dist.EPSILON:
+        monkeypatch.setattr(dist, "EPSILON", epsilon)
+    terms = losses(dist.DIST(beta=1.0, gamma=2.0, temperature=4.0), case)
+    case.agrees(terms["inter"] + terms["intra"], digits)
 
 
 def test_fitnet(losses):

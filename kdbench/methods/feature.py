@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
 from torch.nn import functional
 
 from kdbench.catalog import suggestion
@@ -61,6 +62,15 @@ def paired(student: Shapes, teacher: Shapes) -> list[tuple[str, str]]:
     return [(_spread(ours, i, count), _spread(theirs, i, count)) for i in range(count)]
 
 
+def deepest(shapes: Shapes, whose: str) -> str:
+    """The last stage with maps [C, H, W].
+
+    Raises:
+        UsageError: the network has no map.
+    """
+    return _maps(shapes, whose)[-1]
+
+
 def levelled(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
     """Both maps [B, C, H, W] at the smaller height and the smaller width of the two, by average pooling."""
     size = (min(student.shape[2], teacher.shape[2]), min(student.shape[3], teacher.shape[3]))
@@ -72,10 +82,18 @@ def pooled(maps: Tensor, size: tuple[int, int]) -> Tensor:
     height, width = maps.shape[2:]
     if (height, width) == size:
         return maps
+    # Equal to adaptive pooling, and unlike it deterministic in the backward pass of a GPU.
     if height % size[0] == 0 and width % size[1] == 0:
-        # Equal to adaptive pooling where it divides, and unlike it deterministic in the backward pass of a GPU.
         return functional.avg_pool2d(maps, (height // size[0], width // size[1]))
-    return functional.adaptive_avg_pool2d(maps, size)
+    return _averages(height, size[0], maps) @ maps @ _averages(width, size[1], maps).T
+
+
+def _averages(cells: int, count: int, like: Tensor) -> Tensor:
+    """The matrix [count, cells] that averages a line of cells down to ``count``."""
+    row = torch.arange(count, device=like.device)[:, None]
+    cell = torch.arange(cells, device=like.device)
+    covered = (cell >= row * cells // count) & (cell * count < (row + 1) * cells)
+    return covered.to(like.dtype) / covered.sum(dim=1, keepdim=True)
 
 
 def _maps(shapes: Shapes, whose: str) -> list[str]:

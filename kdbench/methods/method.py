@@ -84,6 +84,8 @@ class Step:
 class Phase:
     """A stretch of training, ``share`` of the recipe's epochs long; the recipe's schedule runs once over each phase.
 
+    However short the recipe, a phase has at least one epoch.
+
     With ``student=False`` the student is neither run nor changed: a phase for the method's own networks.
     """
 
@@ -126,7 +128,10 @@ class Method:
     """Whether the teacher is run. A control sets it to False; its checkpoint then does not depend on the teacher."""
 
     def taps(self, student: Shapes, teacher: Shapes) -> tuple[Sequence[str], Sequence[str]]:
-        """The stages whose features the losses need, of the student and of the teacher, given the shapes of all."""
+        """The stages whose features the losses need, of the student and of the teacher, given the shapes of all.
+
+        ``STAGE.pre`` asks for a stage's value before its last activation, of the stage's shape.
+        """
         del student, teacher
         return (), ()
 

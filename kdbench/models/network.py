@@ -7,6 +7,10 @@ An architecture is a function ``(outputs, shape, **options) -> nn.Module``: the 
     activation of a stage, and [B, D] for the pooled ones.
 ``classifier``: the name of the last linear module, which turns pooled features into outputs.
 
+``STAGE.pre`` names the value before a stage's last activation: what enters the activation module (``nn.ReLU`` and its
+kin) whose output is the stage's. Where a stage ends in none, or in one that is a function and no module, it is the
+stage's own output. Its shape is the stage's.
+
 Weights are drawn from torch's global generator, which the caller seeds.
 """
 
@@ -27,7 +31,26 @@ from kdbench.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from torch.utils.hooks import RemovableHandle
+
 Shape = tuple[int, ...]
+
+PRE = ".pre"
+"""What a stage's name ends in where the value before its last activation is meant."""
+
+_ACTIVATIONS = (
+    nn.ReLU,
+    nn.Hardtanh,  # and ReLU6, which is one
+    nn.LeakyReLU,
+    nn.PReLU,
+    nn.ELU,
+    nn.CELU,
+    nn.SELU,
+    nn.GELU,
+    nn.SiLU,
+    nn.Mish,
+    nn.Hardswish,
+)
 
 
 def build(name: str, outputs: int, shape: Shape, options: Mapping[str, Any], where: str = "") -> nn.Module:
@@ -69,7 +92,8 @@ def classifier(network: nn.Module) -> str:
 def features(network: nn.Module, names: Sequence[str]) -> Iterator[dict[str, Tensor]]:
     """The outputs of the named stages, by name: each forward inside the block replaces them.
 
-    A stage that a forward does not reach is missing, never left over from the forward before.
+    ``STAGE.pre`` is a stage's value before its last activation. A stage that a forward does not reach is missing, never
+    left over from the forward before.
 
     Raises:
         UsageError: the network has no such stage.
@@ -77,14 +101,18 @@ def features(network: nn.Module, names: Sequence[str]) -> Iterator[dict[str, Ten
     seen: dict[str, Tensor] = {}
     modules = dict(network.named_modules())
     for name in names:
-        if name not in modules:
+        if name not in modules and name.removesuffix(PRE) not in modules:
             raise UsageError(f"the network has no stage {name!r}; {suggestion(name, list(stages(network)))}")
 
     def keep(name: str) -> Callable[[nn.Module, Any, Tensor], None]:
         return lambda _module, _inputs, output: seen.__setitem__(name, output)
 
     handles = [network.register_forward_pre_hook(lambda _module, _inputs: seen.clear())]
-    handles += [modules[name].register_forward_hook(keep(name)) for name in names]
+    for name in names:
+        if name in modules:
+            handles.append(modules[name].register_forward_hook(keep(name)))
+        else:
+            handles += _before(modules[name.removesuffix(PRE)], name, seen)
     try:
         yield seen
     finally:
@@ -109,6 +137,29 @@ def shapes(network: nn.Module, shape: Shape, names: Sequence[str]) -> dict[str, 
     finally:
         for module, mode in modes:
             module.training = mode
+
+
+def _before(stage: nn.Module, name: str, seen: dict[str, Tensor]) -> list[RemovableHandle]:
+    """Hooks that put the stage's value before its last activation into ``seen``."""
+    entered: list[Tensor] = []
+    last: list[tuple[Tensor, Tensor]] = []
+
+    def enter(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        # A copy where the activation overwrites what enters it.
+        entered[:] = [inputs[0].clone() if getattr(module, "inplace", False) else inputs[0]]
+
+    def leave(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
+        last[:] = [(entered.pop(), output)]
+
+    def end(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
+        seen[name] = last[0][0] if last and last[0][1] is output else output
+        last.clear()
+
+    handles = []
+    for module in stage.modules():
+        if isinstance(module, _ACTIVATIONS):
+            handles += [module.register_forward_pre_hook(enter), module.register_forward_hook(leave)]
+    return [*handles, stage.register_forward_hook(end)]
 
 
 def _attribute(network: nn.Module, name: str, meaning: str) -> Any:

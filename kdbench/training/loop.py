@@ -180,20 +180,23 @@ def _optimizer(parameters: Sequence[nn.Parameter], recipe: Recipe) -> torch.opti
 
 
 def _lengths(phases: Sequence[Phase], epochs: int) -> list[tuple[Phase, int]]:
-    """Each phase with its number of epochs: the student's are the recipe's in all, rounding included.
+    """Each phase with its number of epochs: the student's are the recipe's in all, and no phase has less than one.
 
     Raises:
-        StageError: the student's shares do not sum to 1, or a phase has no whole epoch.
+        StageError: the student's shares do not sum to 1, or its phases are more than its epochs.
     """
-    done = 0.0
+    done, used = 0.0, 0
     lengths: list[tuple[Phase, int]] = []
     for phase in phases:
-        before = done
-        done += phase.share if phase.student else 0.0
-        length = round(done * epochs) - round(before * epochs) if phase.student else round(phase.share * epochs)
+        if not phase.student:
+            lengths.append((phase, max(round(phase.share * epochs), 1)))
+            continue
+        done += phase.share
+        length = min(max(round(done * epochs), used + 1), epochs) - used
         if length < 1:
-            raise StageError(f"phase {phase.name!r} is {phase.share:g} of {epochs} epochs long, less than one epoch")
+            raise StageError(f"phase {phase.name!r} finds none of the {epochs} epochs left; the recipe needs more")
         lengths.append((phase, length))
+        used += length
     if not math.isclose(done, 1.0, abs_tol=1e-9):
         raise StageError(f"the shares of the phases in which the student learns sum to {done:g}, expected 1")
     return lengths

@@ -3,7 +3,7 @@ import torch
 from torch.nn import functional
 
 from kdbench.errors import UsageError
-from kdbench.methods.feature import last, levelled, paired, pooled
+from kdbench.methods.feature import deepest, last, levelled, paired, pooled
 
 MAP = (4, 8, 8)
 
@@ -31,10 +31,27 @@ def test_a_lone_map_is_kept_and_none_is_refused():
         paired(stages(3), {"pool": (4,)})
 
 
+def test_the_deepest_map_is_the_last(draw):
+    assert deepest(stages(3), "student") == "s3"
+    with pytest.raises(UsageError, match=r"the student has no stage with maps \[C, H, W\]"):
+        deepest({"pool": (4,)}, "student")
+
+
 @pytest.mark.parametrize("size", [(4, 4), (8, 2), (3, 5), (1, 1)])
 def test_pooling_is_the_mean_of_the_covered_cells(draw, size):
     maps = draw(2, 3, 8, 8)
     torch.testing.assert_close(pooled(maps, size), functional.adaptive_avg_pool2d(maps, size))
+
+
+@pytest.mark.parametrize("side", [7, 14, 5])
+def test_pooling_that_does_not_divide_is_exact_too(draw, side):
+    maps = draw(2, 3, side, side, grad=True)
+    for count in range(1, side):
+        ours, theirs = pooled(maps, (count, 4)), functional.adaptive_avg_pool2d(maps, (count, 4))
+        torch.testing.assert_close(ours, theirs)
+        (grad,) = torch.autograd.grad(ours.square().sum(), maps)
+        (wanted,) = torch.autograd.grad(theirs.square().sum(), maps)
+        torch.testing.assert_close(grad, wanted)
 
 
 def test_each_side_gives_way_where_it_is_larger(draw):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections import OrderedDict
+
 import pytest
 import torch
 from torch import nn
@@ -61,6 +63,66 @@ def test_a_stage_that_a_forward_skips_is_missing():
         assert set(seen) == {"left"}
         fork(-torch.ones(1, 2))
         assert set(seen) == {"right"}
+
+
+def stage_of(*layers):
+    network = nn.Sequential(nn.Sequential(*layers))
+    network.stages, network.classifier = ("0",), "0"
+    return network
+
+
+def test_before_the_last_activation_of_a_stage(network):
+    items = torch.randn(3, 1, 8, 8)
+    for made, stage in [(network, "stage2"), (build("resnet14", 10, (1, 8, 8), {}), "stage3")]:
+        made.eval()
+        with features(made, [stage, stage + ".pre", "stem.pre"]) as seen:
+            made(items)
+        assert seen[stage + ".pre"].min() < 0
+        assert torch.equal(seen[stage + ".pre"].relu(), seen[stage])
+        torch.testing.assert_close(seen["stem.pre"], made.stem.norm(made.stem.conv(items)))
+        seen[stage + ".pre"].sum().backward()
+        assert made.stem.conv.weight.grad.abs().sum() > 0
+        assert shapes(made, (1, 8, 8), [stage + ".pre"])[stage + ".pre"] == shapes(made, (1, 8, 8), [stage])[stage]
+        assert not any(module._forward_hooks or module._forward_pre_hooks for module in made.modules())
+
+
+@pytest.mark.parametrize("activation", [nn.ReLU(inplace=True), nn.ReLU6(), nn.Hardswish(), nn.PReLU(), nn.GELU()])
+def test_an_activation_is_told_by_its_module_and_may_overwrite_its_input(activation):
+    network, items = stage_of(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4), activation), torch.randn(5, 4)
+    with features(network, ["0.pre"]) as seen:
+        network(items)
+        first = seen["0.pre"]
+        network(items)
+    wanted = network[0][2](network[0][0](items).relu())
+    torch.testing.assert_close(first, wanted)
+    torch.testing.assert_close(seen["0.pre"], wanted)
+
+
+def test_a_stage_that_does_not_end_in_an_activation_is_tapped_at_its_end():
+    class Residual(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear, self.relu = nn.Linear(4, 4), nn.ReLU()
+
+        def forward(self, inputs):
+            return inputs + self.relu(self.linear(inputs))
+
+    items = torch.randn(5, 4)
+    for network in (stage_of(Residual()), stage_of(nn.ReLU(), nn.Linear(4, 4)), stage_of(nn.Linear(4, 4))):
+        with features(network, ["0.pre"]) as seen:
+            output = network(items)
+            assert seen["0.pre"] is output
+
+
+def test_a_submodule_called_pre_is_a_stage_like_any_other():
+    stage = nn.Sequential(OrderedDict(pre=nn.Linear(4, 4), relu=nn.ReLU(), last=nn.Linear(4, 4), end=nn.ReLU()))
+    network, items = stage_of(*stage), torch.randn(5, 4)
+    network[0] = stage
+    with features(network, ["0.pre"]) as seen:
+        network(items)
+    torch.testing.assert_close(seen["0.pre"], stage.pre(items))
+    with pytest.raises(UsageError, match=r"the network has no stage '1\.pre'"):
+        features(network, ["1.pre"]).__enter__()
 
 
 def test_an_unknown_stage_is_refused_with_the_nearest(network):

@@ -327,7 +327,11 @@ def test_a_loss_that_is_no_number_names_epoch_and_term(lesson, bad):
         (lambda step: {}, None, r"the method's loss terms in phase 'distil' are \(\)"),
         (lambda step: {str(step.batch.index[0].item()): step.label_loss()}, None, "before they were"),
         (lambda step: {"a": step.label_loss()}, (Phase("a", 0.5),), "the student learns sum to 0.5, expected 1"),
-        (lambda step: {"a": step.label_loss()}, (Phase("a", 0.1), Phase("b", 0.9)), "'a' is 0.1 of 2 epochs long"),
+        (
+            lambda step: {"a": step.label_loss()},
+            (Phase("a", 0.1), Phase("b", 0.1), Phase("c", 0.8)),
+            "phase 'c' finds none of the 2 epochs left",
+        ),
         (lambda step: {"a": step.label_loss()}, (Phase("a", student=False), Phase("b")), "nothing learns in phase 'a'"),
     ],
 )
@@ -341,6 +345,15 @@ def test_three_thirds_of_the_epochs_are_all_of_them(lesson):
     trained = train(lesson(epochs=10, batch_size=140), Wrong(lambda step: {"x": step.label_loss()}, thirds))
     assert trained.epochs == 10
     assert [len(trained.curves[f"{name}.x"]) for name in "abc"] == [3, 4, 3]
+
+
+def test_a_short_recipe_leaves_each_phase_an_epoch(lesson):
+    phases = (Phase("a", 0.1), Phase("own", 0.1, student=False), Phase("b", 0.9))
+    made = Noisy()
+    made.phases = lambda: phases
+    made.losses = lambda step: {"own": made.other(step.batch.inputs.flatten(1)).square().mean()}
+    trained = train(lesson(epochs=3, batch_size=140), made)
+    assert [len(trained.curves[f"{phase.name}.own"]) for phase in phases] == [1, 1, 2]
 
 
 @pytest.mark.parametrize("recipe", [{"optimizer": "adamw", "lr": 0.01}, {"precision": "bf16"}, {"nesterov": True}])

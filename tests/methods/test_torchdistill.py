@@ -8,6 +8,7 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,12 +16,16 @@ import torch
 from torch.nn import functional
 
 from kdbench.methods import dist, pkt
+from kdbench.methods.ab import AB
 from kdbench.methods.at import AT, attention
 from kdbench.methods.cc import CC
+from kdbench.methods.crd import CRD
 from kdbench.methods.fitnet import FitNet
 from kdbench.methods.fsp import FSP, flows
+from kdbench.methods.ft import FT
 from kdbench.methods.kd import KD
 from kdbench.methods.lskd import LSKD
+from kdbench.methods.reviewkd import ReviewKD
 from kdbench.methods.rkd import RKD
 from kdbench.methods.sp import SP, similarities
 from kdbench.methods.vid import VID
@@ -211,3 +216,69 @@ def test_cc_shares_its_embeddings_alone(losses):
     assert not torch.isclose(losses(method, case)["correlation"], case.arrays["loss"], rtol=0.1)
     ours, theirs = method.embeddings["student"](case.student["f"]), method.embeddings["teacher"](case.teacher["f"])
     case.agrees((ours @ ours.T - theirs @ theirs.T).norm() / 36)
+
+
+def test_ft(losses):
+    """Theirs has batch norm unless told otherwise, and kdbench has none."""
+    case = Case("ft")
+    assert case.settings == {"stage": 2, "rate": 0.5, "uses_bn": False}
+    case.agrees(losses(FT(beta=1.0, rate=0.5), case)["factor"])
+
+
+def test_ft_learns_its_paraphraser(losses):
+    case = Case("ft-paraphraser")
+    assert case.settings == {"stage": 1, "rate": 0.5, "uses_bn": False}
+    case.agrees(losses(FT(rate=0.5), case, "paraphraser")["reconstruction"])
+
+
+def test_ab(losses):
+    """The weights of the levels are given to theirs: 0.003 and half of it, as the code of Tian et al. 2020 has them."""
+    case = Case("ab")
+    assert case.settings == {"margin": 1.0, "weights": {"one": 0.0015, "two": 0.003}}
+    case.agrees(losses(AB(beta=1.0, margin=1.0), case)["boundary"])
+
+
+@pytest.mark.parametrize(("name", "digits"), [("crd-without-eps", 9), ("crd", 6)])
+def test_crd(step, setting, name, digits):
+    """Theirs adds 1e-7 inside the logarithms; both are given the same negatives, banks and weights.
+
+    There are two steps: the first sets Z, and the second reads what the first has left in the banks.
+    """
+    case = Case(name)
+    given = case.settings
+    method = CRD(1.0, given["negatives"], given["temperature"], given["momentum"], given["width"])
+    method.taps({"pool": (5,)}, {"pool": (7,)})
+    labels = torch.arange(given["items"]) % 2
+    case.fill(method.prepare(replace(setting({"pool": (5,)}, {"pool": (7,)}), targets=labels)))
+    banks = {"student": method.student_bank, "teacher": method.teacher_bank}
+    for whose, bank in banks.items():
+        bank.rows = case.kept[f"bank_{whose}"].clone()
+    nothing = torch.zeros(6, 5, dtype=torch.float64)
+    for turn in ("first", "second"):
+        contrast = case.kept[f"{turn}_contrast"].long()
+        method.others = SimpleNamespace(draw=lambda _index, _count, drawn=contrast[:, 1:]: drawn)
+        shown = step(nothing, nothing, None, {"pool": case.student[turn]}, {"pool": case.teacher[turn]})
+        loss = method.losses(replace(shown, batch=replace(shown.batch, index=contrast[:, 0])))["contrast"]
+        torch.testing.assert_close(loss.detach(), case.kept[f"{turn}_loss"], rtol=10.0**-digits, atol=0)
+        loss.backward()
+    scales = torch.stack([method.teacher_bank.scale, method.student_bank.scale])
+    torch.testing.assert_close(given["items"] * scales.exp(), case.kept["z"], rtol=1e-9, atol=0)
+    for whose, bank in banks.items():
+        bank._settle()
+        torch.testing.assert_close(bank.rows, case.kept[f"bank_{whose}_after"], rtol=1e-9, atol=1e-12)
+    case.gradients_agree(digits)
+
+
+def abf(name):
+    """The name in their list of fusions, deepest first, for one in ours of three, shallow to deep."""
+    level, part, rest = name.split(".", 2)
+    part = {"reduce": "conv1", "attention": "attention_conv", "expand": "conv2"}[part]
+    place = "1" if "norm" in rest else "0"
+    return f"review.{2 - int(level)}.{part}.{place}.{rest.rpartition('.')[2]}"
+
+
+@pytest.mark.parametrize("name", ["reviewkd", "reviewkd-pooled"])
+def test_reviewkd(losses, name):
+    """Of three levels of maps, or of two and the pooled features; theirs has no warm-up."""
+    case = Case(name)
+    case.agrees(losses(ReviewKD(beta=1.0, warmup=0.0), case, renamed=abf)["review"])

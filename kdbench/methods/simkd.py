@@ -22,11 +22,12 @@ class SimKD(Method):
     L = b mean((r(f_s) - f_t)^2), the mean over items, channels and positions, of the last maps f_s [B, C_s, H_s, W_s]
     and f_t [B, C_t, H_t, W_t], averaged down to the smaller resolution. The projector r has three convolutions without
     bias (1x1 to C_t / q channels, 3x3, 1x1 to C_t), each with batch norm and ReLU. There is no label term. What ships
-    is the student up to its last maps, the projector, the mean over positions and the teacher's classifier: its size
-    and speed are those of all four, more than the student's own.
+    is the student up to its last maps, the projector, and the teacher's pooling and classifier: its size and speed are
+    those of all four, more than the student's own.
 
     Chen, Mei, Zhang, Wang, Feng and Chen 2022 ("Knowledge Distillation with the Reused Teacher Classifier"), equation
-    4, with q = 2 and b = 1 as in their code. The teacher must pool its last maps by a mean, as CIFAR networks do.
+    4, with q = 2 and b = 1 as in their code. What a student has between its last maps and its classifier, such as
+    MobileNetV2's last 1x1 convolution, does not ship, as in their code.
     """
 
     def __init__(self, beta: Weight = 1.0, factor: Annotated[int, Field(ge=1)] = 2) -> None:
@@ -38,9 +39,10 @@ class SimKD(Method):
         """The last maps of each.
 
         Raises:
-            UsageError: a network has no maps, or its classifier reads something else than one number a channel.
+            UsageError: a network has no maps, or does not pool them in a stage of its own.
         """
-        self.student_stage, self.teacher_stage = _before_mean(student, "student"), _before_mean(teacher, "teacher")
+        self.student_stage, self.student_pool = _end(student, "student")
+        self.teacher_stage, self.teacher_pool = _end(teacher, "teacher")
         return [self.student_stage], [self.teacher_stage]
 
     def prepare(self, setting: Setting) -> nn.Module:
@@ -59,13 +61,13 @@ class SimKD(Method):
         return {"feature": self.beta * functional.mse_loss(student, teacher)}
 
     def deployed(self, student: nn.Module) -> nn.Module:
-        """A copy of the student with the projector behind its last maps and the teacher's classifier as its own."""
+        """A copy of the student with the projector behind its last maps, then the teacher's pooling and classifier."""
         assert self.teacher is not None
         network = copy.deepcopy(student)
         stage, projector = network.get_submodule(self.student_stage), copy.deepcopy(self.projector)
         network.set_submodule(self.student_stage, nn.Sequential(OrderedDict(stage=stage, projector=projector)))
-        last = copy.deepcopy(self.teacher.get_submodule(classifier(self.teacher)))
-        network.set_submodule(classifier(network), last)
+        for ours, theirs in ((self.student_pool, self.teacher_pool), (classifier(network), classifier(self.teacher))):
+            network.set_submodule(ours, copy.deepcopy(self.teacher.get_submodule(theirs)))
         return network
 
 
@@ -95,12 +97,9 @@ class Projector(nn.Module):
         return projected
 
 
-def _before_mean(shapes: Shapes, whose: str) -> str:
-    stage = deepest(shapes, whose)
-    last, shape = list(shapes.items())[-1]
-    if len(shape) == 1 and shape[0] != shapes[stage][0]:
-        raise UsageError(
-            f"simkd needs a {whose} that averages its last maps: {stage!r} has {shapes[stage][0]} channels, "
-            f"{last!r} has {shape[0]} numbers",
-        )
-    return stage
+def _end(shapes: Shapes, whose: str) -> tuple[str, str]:
+    """The last stage with maps, and the stage after it that pools them."""
+    stage, last = deepest(shapes, whose), list(shapes)[-1]
+    if len(shapes[last]) != 1:
+        raise UsageError(f"simkd needs a {whose} whose last stage is the pooled features [D]; {last!r} has maps")
+    return stage, last

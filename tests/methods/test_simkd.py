@@ -1,5 +1,6 @@
 import copy
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -133,12 +134,23 @@ def test_the_projector_learns_and_the_teachers_classifier_does_not():
     assert trained.curves["validation_accuracy"]
 
 
-def test_a_network_whose_classifier_reads_more_than_means_is_refused():
+def test_a_student_with_a_convolution_before_its_classifier_ships_the_teachers_pooling():
+    torch.manual_seed(0)
+    student, teacher = (build(name, 10, (1, 16, 16), {}) for name in ("shufflenetv2", "resnet8"))
+    shape = (1, 16, 16)
+    method, (ours, theirs) = SimKD(), (shapes(network, shape, stages(network)) for network in (student, teacher))
+    method.taps(ours, theirs)
+    made = SimpleNamespace(student_shapes=ours, teacher_shapes=theirs, teacher=teacher)
+    method.prepare(made)
+    network = method.deployed(student).eval()
+    assert not any("head" in name for name in network.pool.state_dict())
+    assert network(torch.zeros(2, *shape)).shape == (2, 10)
+
+
+def test_a_network_without_pooled_features_is_refused():
     with pytest.raises(UsageError) as error:
-        SimKD().taps(STUDENT, TEACHER | {"pool": (96,)})
-    assert str(error.value) == (
-        "simkd needs a teacher that averages its last maps: 'two' has 6 channels, 'pool' has 96 numbers"
-    )
+        SimKD().taps(STUDENT, {name: shape for name, shape in TEACHER.items() if name != "pool"})
+    assert str(error.value) == ("simkd needs a teacher whose last stage is the pooled features [D]; 'two' has maps")
 
 
 def test_defaults_and_bounds():

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from kdbench.catalog import entries, find
 from kdbench.data.digits import digits
 from kdbench.stage import Stage
 from kdbench.store import Store, file_sha256
@@ -17,9 +18,10 @@ from kdbench.training import network
 from kdbench.training.processor import processor
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "bits.json"
-METHODS = ("scratch", "label-smoothing", "kd", "fitnet", "at", "dkd")
-RECIPE = {"kind": "fast", "epochs": 1, "batch_size": 64, "lr": 0.05, "augment": ["crop"], "crop_padding": 1}
-TEACHER = {"name": "resnet8", "options": {"widths": [4, 4, 8, 8]}}
+METHODS = sorted(entries("methods"))
+RECIPE = {"kind": "fast", "epochs": 2, "batch_size": 64, "lr": 0.05, "augment": ["crop"], "crop_padding": 1}
+TEACHER = {"name": "resnet8", "options": {"widths": [4, 4, 8, 16]}}
+STUDENT = {"name": "dscnn", "options": {"width": 4, "growth": 2.0}}
 
 
 def name() -> str:
@@ -31,7 +33,7 @@ def spec(method: str, *, role: str = "student", taught: bool = True) -> dict:
         "role": role,
         "task": "classification",
         "data": {"name": "digits", "sha256": digits().sha256},
-        "architecture": TEACHER if role == "teacher" else {"name": "dscnn", "options": {"width": 4}},
+        "architecture": TEACHER if role == "teacher" else STUDENT,
         "teacher": TEACHER if taught else None,
         "recipe": RECIPE,
         "method": {"use": method, "options": {}, "digest": ""},
@@ -53,9 +55,9 @@ def hashes() -> dict[str, str]:
         teacher = trained(store, spec("scratch", role="teacher", taught=False))
         made = {"teacher": teacher}
         for method in METHODS:
-            taught = method not in {"scratch", "label-smoothing"}
-            inputs = {"teacher": teacher} if taught else {}
-            made[method] = trained(store, spec(method, taught=taught), **inputs)
+            made_by = find("methods", method).load()
+            table = spec(method, taught=made_by.needs_teacher or made_by.weighs_teacher)
+            made[method] = trained(store, table, **{"teacher": teacher} if made_by.needs_teacher else {})
         return {method: file_sha256(artefact.path("weights.safetensors")) for method, artefact in made.items()}
 
 

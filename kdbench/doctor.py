@@ -20,8 +20,8 @@ from kdbench.finding import Finding
 from kdbench.lowering.quiet import quiet
 from kdbench.noise import cpu_times, spread, stolen_share, surroundings, verdict
 from kdbench.session import REFERENCE
-from kdbench.spec import read_suite, suite_path
 from kdbench.store import Artefact, Store
+from kdbench.suite_file import read_suite, suite_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,7 +11,7 @@ import pytest
 
 from kdbench.catalog import suggestion
 from kdbench.errors import KdbenchError, UsageError
-from kdbench.spec import read_suite
+from kdbench.suite_file import read_suite
 from kdbench.variant import with_methods, with_seeds, with_train_device
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ import tomllib
 from typing import TYPE_CHECKING, Any
 
 from kdbench.errors import UsageError
-from kdbench.spec import TEACHER, Suite, method_spec
+from kdbench.spec import TEACHER, Suite
+from kdbench.suite_file import method_spec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

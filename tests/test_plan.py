@@ -4,7 +4,7 @@ import pytest
 
 from kdbench.errors import UsageError
 from kdbench.plan import Ground, cases_of, select, stages_of
-from kdbench.spec import read_suite, suite_path
+from kdbench.suite_file import read_suite, suite_path
 from kdbench.variant import with_methods, with_seeds, with_train_device
 
 GROUND = Ground(data={"digits": "d" * 64}, processors={"teacher": "cpu", "student": "cpu"}, runtimes={"host": "native"})

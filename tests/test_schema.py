@@ -8,7 +8,7 @@ import pytest
 
 from kdbench import schema
 from kdbench.records import run_text
-from kdbench.spec import suite_files
+from kdbench.suite_file import suite_files
 
 MINIMAL = """
 version = 1

@@ -11,8 +11,8 @@ from kdbench.records import read_items, read_run, read_samples
 from kdbench.results import save
 from kdbench.rows import run_of
 from kdbench.session import execute
-from kdbench.spec import read_suite, suite_path
 from kdbench.store import Store
+from kdbench.suite_file import read_suite, suite_path
 
 SUITE = """
 version = 1

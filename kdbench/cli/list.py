@@ -24,7 +24,7 @@ def _entries(group: str) -> list[tuple[str, str]]:
 
 
 def _suites() -> list[tuple[str, str]]:
-    from kdbench.spec import read_suite, suite_files
+    from kdbench.suite_file import read_suite, suite_files
 
     suites = [read_suite(path) for path in suite_files()]
     return [(suite.name, suite.description) for suite in suites]

@@ -62,8 +62,8 @@ def command(
     from kdbench.results import check_writable, save
     from kdbench.rows import run_of
     from kdbench.session import execute
-    from kdbench.spec import read_suite, suite_path
     from kdbench.store import Store, default_store
+    from kdbench.suite_file import read_suite, suite_path
     from kdbench.variant import with_methods, with_seeds, with_train_device
 
     started = datetime.now(UTC)

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from kdbench.errors import UsageError
-from kdbench.spec import Budget, Suite, read_suite, suite_files, suite_of, suite_path
+from kdbench.spec import Budget, Suite, suite_of
+from kdbench.suite_file import read_suite, suite_files, suite_path
 
 SUITE = """
 version = 1

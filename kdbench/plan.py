@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from kdbench.catalog import find, suggestion
@@ -19,6 +19,7 @@ TEACHER_SEED = 0
 """One teacher a pair, as in the literature: its own seed, whatever the students' are."""
 
 _TEACHER_METHOD = MethodSpec(label=TEACHER, use="scratch")
+_SCRATCH = MethodSpec(label="scratch", use="scratch")
 
 
 @dataclass(frozen=True)
@@ -172,9 +173,15 @@ def _student_network(case: Case, suite: Suite, common: Mapping[str, Any], ground
     made: type[Method] = entry.load()
     taught = bool(made.needs_teacher)
     weighed = taught or bool(made.weighs_teacher)
-    recipe = suite.recipes["student"].model_dump(mode="json")
+    recipe = suite.student_recipe(case.pair).model_dump(mode="json")
     # Students of one seed see the same views of the same items, and can listen to one teacher.
     shared = {**common, "teacher": teacher.id, "recipe": recipe, "seed": case.seed}
+    start = {}
+    if case.pair.start == "scratch":
+        fresh = replace(case, pair=case.pair.model_copy(update={"start": "fresh"}), method=_SCRATCH)
+        start = {"start": _student_network(fresh, suite, common, ground, teacher)}
+    # Keys that are not there are not in the key of what was made before there were any.
+    few = {"labelled": case.pair.labelled} if case.pair.labelled and made.needs_labels else {}
     return Stage(
         "network",
         f"train {case.method.label} s{case.seed}",
@@ -187,7 +194,8 @@ def _student_network(case: Case, suite: Suite, common: Mapping[str, Any], ground
             "method": {"use": case.method.use, "options": case.method.options, "digest": entry.digest()},
             "seed": case.seed,
             "processor": ground.processors["student"],
+            **few,
         },
-        {"teacher": teacher} if taught else {},
-        content_key(shared) if taught and made.view is Method.view else "",
+        {**({"teacher": teacher} if taught else {}), **start},
+        content_key({**shared, **few}) if taught and made.view is Method.view else "",
     )

@@ -23,13 +23,21 @@ class Spec(BaseModel):
 
 
 class Pair(Spec):
-    """Who teaches whom on which data."""
+    """Who teaches whom on which data.
+
+    ``student_recipe`` replaces keys of the suite's recipe for the student. Of each class only ``labelled`` training
+    items have their labels (0: all); methods that need no labels learn from the others too. A student may ``start``
+    from the weights that ``scratch`` of the same seed ends with, instead of fresh ones.
+    """
 
     teacher: Name
     student: Name
     data: Name
     teacher_options: Options = {}
     student_options: Options = {}
+    student_recipe: Options = {}
+    labelled: Annotated[int, Field(ge=0)] = 0
+    start: Literal["fresh", "scratch"] = "fresh"
     name: Name = ""
 
     @model_validator(mode="before")
@@ -141,6 +149,14 @@ class Suite(Spec):
     budgets: dict[str, tuple[Budget, ...]] = {}
 
     FORMAT: ClassVar[int] = 1
+
+    def student_recipe(self, pair: Pair) -> Recipe:
+        """How the students of a pair are trained: the suite's recipe with the pair's own keys.
+
+        Raises:
+            ValidationError: the two do not go together.
+        """
+        return Recipe.model_validate({**self.recipes["student"].model_dump(mode="json"), **pair.student_recipe})
 
     @field_validator("recipes")
     @classmethod

@@ -121,6 +121,10 @@ def _check_names(suite: Suite, path: Path) -> None:
         find("models", pair.teacher, f"in {path} [pairs] teacher")
         find("models", pair.student, f"in {path} [pairs] student")
         find("datasets", pair.data, f"in {path} [pairs] data")
+        try:
+            suite.student_recipe(pair)
+        except ValidationError as error:
+            raise UsageError(_explained(error.errors()[0], path, "pairs", "student_recipe")) from None
     ids = [pair.id for pair in suite.pairs]
     for twice in (name for name in ids if ids.count(name) > 1):
         raise UsageError(f"{path} [pairs]: two pairs are called {twice!r}; give one a name")
@@ -157,9 +161,9 @@ def _overlaid(table: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _explained(error: ErrorDetails, path: Path) -> str:
+def _explained(error: ErrorDetails, path: Path, *within: str) -> str:
     """One pydantic complaint as file, key, what was found and what was meant."""
-    location = [part for part in error["loc"] if part != "[key]"]
+    location = [*within, *(part for part in error["loc"] if part != "[key]")]
     key, tables = str(location[-1]), [str(part) for part in location[:-1]]
     if isinstance(location[-1], int):
         key, tables = f"{tables[-1]}[{key}]", tables[:-1]
@@ -185,4 +189,6 @@ def _keys(tables: list[str]) -> list[str]:
         return [*(key for key in Suite.model_fields if key != "name"), "data", "quick"]
     if tables == ["recipes"]:
         return ["teacher", "student"]
+    if tables == ["pairs", "student_recipe"]:
+        return list(Recipe.model_fields)
     return list(_TABLES[tables[0]].model_fields) if tables[0] in _TABLES else []

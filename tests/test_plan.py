@@ -83,6 +83,46 @@ def test_a_control_of_compute_depends_on_the_teachers_architecture_alone(digits)
     assert stages(suite, method="scratch").network.spec["teacher"] is None
 
 
+def varied(suite, **changes):
+    return suite.model_copy(update={"pairs": (suite.pairs[0].model_copy(update=changes),)})
+
+
+def test_a_pair_may_change_keys_of_the_students_recipe(digits):
+    found = stages(varied(digits, student_recipe={"lr": 0.01}), method="kd").network
+    assert found.spec["recipe"] == {**stages(digits, method="kd").network.spec["recipe"], "lr": 0.01}
+    assert found.needs["teacher"].id == stages(digits, method="kd").network.needs["teacher"].id
+
+
+def test_few_labels_are_for_methods_that_look_at_them(digits):
+    suite = with_methods(digits, ["function-matching"], [])
+    few = varied(suite, labelled=5)
+    assert stages(few, method="kd").network.spec["labelled"] == 5
+    assert "labelled" not in stages(suite, method="kd").network.spec
+    same, other = (stages(each, method="function-matching").network.id for each in (suite, few))
+    assert same == other
+
+
+def test_a_student_may_start_from_scratch_of_its_seed(digits):
+    found = stages(varied(digits, start="scratch"), method="kd", seed="1").network
+    assert found.needs["start"].id == stages(digits, method="scratch", seed="1").network.id
+    again = stages(varied(digits, start="scratch"), method="scratch").network
+    assert again.needs["start"].id == stages(digits, method="scratch").network.id != again.id
+
+
+def test_students_of_one_seed_and_teacher_are_a_party(digits):
+    def party(suite=digits, **axes):
+        return stages(suite, **axes).network.party
+
+    assert party(method="kd") == party(method="dkd") == party(method="at") != ""
+    assert party(method="kd", seed="1") not in ("", party(method="kd"))
+    assert party(method="scratch") == party(method="teacher") == ""
+    own_view = with_methods(digits, ["function-matching"], [])
+    assert party(own_view, method="function-matching") == ""
+    assert party(varied(digits, labelled=5), method="kd") != party(method="kd")
+    wider = varied(digits, student_options={"width": 6})
+    assert party(wider, method="kd") == party(method="kd")
+
+
 def test_adding_a_method_or_a_seed_changes_no_other_stage(digits):
     more = with_seeds(with_methods(digits, ["kd"], ["temperature=2.0"]), "0-4")
     for method in ("teacher", "scratch", "kd"):

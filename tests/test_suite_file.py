@@ -103,6 +103,26 @@ def test_budgets_hold_at_their_limit():
 
 
 BAD = [
+    (
+        'student = "dscnn"',
+        'student = "dscnn"\nstudent_recipe = { lr = -1 }',
+        r"x.toml [pairs.student_recipe] lr: found -1, expected greater than 0",
+    ),
+    (
+        'student = "dscnn"',
+        'student = "dscnn"\nstudent_recipe = { epoch = 3 }',
+        r"x.toml [pairs.student_recipe] epoch: unknown key; did you mean 'epochs'?",
+    ),
+    (
+        'student = "dscnn"',
+        'student = "dscnn"\nlabelled = -1',
+        r"x.toml [pairs.0] labelled: found -1, expected greater",
+    ),
+    (
+        'student = "dscnn"',
+        'student = "dscnn"\nstart = "warm"',
+        r"x.toml [pairs.0] start: found 'warm', expected 'fresh'",
+    ),
     ("version = 1", "version = 0", r"x.toml version: found 0, expected greater than or equal to 1"),
     ("version = 1\n", "", r"x.toml version: missing"),
     ("version = 1", "version = 1\nseedz = [1]", r"x.toml seedz: unknown key; did you mean 'seeds'?"),

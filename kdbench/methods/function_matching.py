@@ -1,6 +1,7 @@
 """Function matching: the teacher's outputs everywhere, not at the labelled items alone."""
 
 from dataclasses import replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -22,6 +23,8 @@ class FunctionMatching(Method):
     larger of a and 1 - a, which gives the same mixtures. Their trainings last from hundreds to thousands of epochs; a
     short recipe does not show what the method can do.
     """
+
+    needs_labels: ClassVar[bool] = False
 
     def __init__(self, temperature: Temperature = 1.0) -> None:
         """``temperature``: T."""

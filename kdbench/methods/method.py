@@ -129,6 +129,9 @@ class Method:
     needs_teacher: ClassVar[bool] = True
     """Whether the teacher is run. A control sets it to False; its checkpoint then does not depend on the teacher."""
 
+    needs_labels: ClassVar[bool] = True
+    """Whether the losses look at the targets. A method that does not learns from items without labels too."""
+
     weighs_teacher: ClassVar[bool] = False
     """Whether ``stretch`` asks what the teacher costs. The checkpoint of a control then depends on the teacher's
     architecture, not on its weights."""

@@ -3,7 +3,7 @@
 import copy
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -29,6 +29,8 @@ class SimKD(Method):
     4, with q = 2 and b = 1 as in their code. What a student has between its last maps and its classifier, such as
     MobileNetV2's last 1x1 convolution, does not ship, as in their code.
     """
+
+    needs_labels: ClassVar[bool] = False
 
     def __init__(self, beta: Weight = 1.0, factor: Annotated[int, Field(ge=1)] = 2) -> None:
         """``beta``: b; ``factor``: q."""

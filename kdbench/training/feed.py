@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -51,7 +52,8 @@ class Feed:
     def __init__(self, lesson: Lesson, items: Items, aside: str = "") -> None:
         self._lesson, self._items = lesson, items
         self._order, self._draws = lesson.stream(f"order{aside}"), lesson.stream(f"augment{aside}")
-        count, size = len(items.targets), lesson.recipe.batch_size
+        self._count = count = lesson.items or len(items.targets)
+        size = lesson.recipe.batch_size
         self._bounds = [(start, min(start + size, count)) for start in range(0, count, size)]
         if count % size == 1 and count > 1:
             self._bounds.pop()
@@ -69,10 +71,15 @@ class Feed:
             assert place == self._place + 1, "batches are made in their order"
             self._place, within = place, place % len(self)
             if within == 0:
-                self._epoch = torch.randperm(len(self._items.targets), generator=self._order)
-                self._epoch = self._epoch.to(self._items.targets.device)
+                self._epoch = self._permuted().to(self._items.targets.device)
             self._batch = self._made(self._epoch[slice(*self._bounds[within])])
         return self._batch
+
+    def _permuted(self) -> Tensor:
+        """The items of an epoch: all in a new order, over and over where an epoch is longer than that."""
+        known = len(self._items.targets)
+        rounds = [torch.randperm(known, generator=self._order) for _ in range(math.ceil(self._count / known))]
+        return torch.cat(rounds)[: self._count]
 
     def _made(self, index: Tensor) -> Batch:
         recipe, inputs = self._lesson.recipe, self._items.inputs[index]

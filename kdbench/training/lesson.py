@@ -16,7 +16,9 @@ from kdbench.models.network import PRE, shapes, stages
 from kdbench.training.stream import seeded, stream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+
+    from torch import Tensor
 
     from kdbench.data.dataset import Dataset
     from kdbench.spec import Recipe
@@ -27,7 +29,9 @@ if TYPE_CHECKING:
 class Lesson:
     """What is learnt, from what and by whom. ``role`` (teacher, student) and ``seed`` choose the random streams.
 
-    ``teacher_macs``: the multiply-accumulates of a forward of a teacher that is not there itself; 0 if not known.
+    ``start``: the state that the student starts from instead of fresh weights. ``items``: how many make an epoch, where
+    it is not the training set once: then its items come several times. ``teacher_macs``: the multiply-accumulates of a
+    forward of a teacher that is not there itself; 0 if not known.
     """
 
     task: Task
@@ -37,6 +41,8 @@ class Lesson:
     recipe: Recipe
     seed: int
     role: str = "student"
+    start: Mapping[str, Tensor] | None = None
+    items: int = 0
     teacher_macs: int = 0
 
     def stream(self, purpose: str) -> torch.Generator:
@@ -66,6 +72,8 @@ def gathered(lesson: Lesson, method: Method, device: torch.device) -> Networks:
     """
     with seeded(lesson.seed, lesson.role, "init"):
         student = placed(lesson.new_student(), device)
+    if lesson.start is not None:
+        student.load_state_dict(lesson.start)
     teacher = lesson.teacher if method.needs_teacher else None
     if teacher is not None:
         placed(teacher, device).eval().requires_grad_(requires_grad=False)

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from kdbench.catalog import load
+from kdbench.data.few import few
 from kdbench.errors import StageError
 from kdbench.measures.compute import count_macs, count_params
 from kdbench.methods.build import method_from
@@ -48,7 +49,8 @@ def run(spec: Mapping[str, Any], inputs: Mapping[str, Artefact], out: Path, tell
     """Train the network that ``spec`` describes and write its three files.
 
     ``spec`` has role, task, data, architecture, teacher (its architecture, None for methods that neither run nor weigh
-    one), recipe, method, seed and processor; ``inputs`` has ``teacher`` where the method needs it.
+    one), recipe, method, seed, processor and, where few items have labels, labelled; ``inputs`` has ``teacher`` where
+    the method needs it, and ``start`` where the student starts from another network's weights.
 
     Raises:
         StageError: the training failed, or this is not the processor or the data that the key was made for.
@@ -83,7 +85,7 @@ class _Party:
             raise StageError(f"method {spec['method']['use']!r} needs a teacher, and is given none")
         footprint = Footprint(device_of(recipe.device))
         try:
-            lesson, room = self._seated(spec, inputs if method.needs_teacher else {})
+            lesson, room = self._seated(spec, inputs, method)
             if method.weighs_teacher and lesson.teacher is None:
                 lesson = replace(lesson, teacher_macs=_macs(spec["teacher"], lesson))
             training = Training(lesson, method, room)
@@ -98,15 +100,19 @@ class _Party:
         }
         _keep(out, spec, method, lesson, training.trained, peak)
 
-    def _seated(self, spec: Mapping[str, Any], inputs: Mapping[str, Artefact]) -> tuple[Lesson, Classroom]:
+    def _seated(
+        self, spec: Mapping[str, Any], inputs: Mapping[str, Artefact], method: Method
+    ) -> tuple[Lesson, Classroom]:
         """The lesson that a spec describes, and the classroom, which the first to come opens."""
+        start = restore(inputs["start"]).state_dict() if "start" in inputs else None
         if self._room is None:
-            lesson = _lesson(spec, restore(inputs["teacher"]) if inputs else None)
+            lesson = _lesson(spec, restore(inputs["teacher"]) if method.needs_teacher else None)
             device = device_of(lesson.recipe.device)
             self._stack.enter_context(pinned(device, lesson.recipe.threads))
             self._room = self._stack.enter_context(Classroom(lesson, device))
-            return lesson, self._room
-        return _lesson(spec, self._room.teacher.network if self._room.teacher else None), self._room
+        else:
+            lesson = _lesson(spec, self._room.teacher.network if self._room.teacher else None)
+        return replace(lesson, start=start), self._room
 
 
 def _keep(
@@ -195,7 +201,12 @@ def _lesson(spec: Mapping[str, Any], teacher: nn.Module | None) -> Lesson:
         return build(architecture["name"], task.outputs(dataset), dataset.shape, architecture["options"])
 
     recipe = Recipe.model_validate(spec["recipe"])
-    return Lesson(task, dataset, new_student, teacher, recipe, spec["seed"], spec["role"])
+    lesson = Lesson(task, dataset, new_student, teacher, recipe, spec["seed"], spec["role"])
+    if "labelled" not in spec:
+        return lesson
+    # As many items an epoch as ever, so that every student gets as many steps, however few labels there are.
+    known = few(dataset, spec["labelled"], lesson.stream("labelled"))
+    return replace(lesson, dataset=known, items=len(dataset.train))
 
 
 def _macs(architecture: Mapping[str, Any], lesson: Lesson) -> int:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -40,6 +42,16 @@ def test_inputs_targets_and_index_belong_together(lesson, dataset):
         inputs = torch.from_numpy(dataset.train.inputs[batch.index.numpy()])
         assert torch.equal(batch.inputs, made.task.collate(dataset, inputs))
         assert torch.equal(batch.targets, torch.from_numpy(dataset.train.targets[batch.index.numpy()]))
+
+
+def test_few_items_come_several_times_an_epoch(lesson):
+    feed = feed_of(replace(lesson(batch_size=100), items=350))
+    assert len(feed) == 4
+    index = torch.cat([feed.batch(place).index for place in range(4)])
+    assert len(index) == 350
+    assert set(index.bincount(minlength=140).tolist()) == {2, 3}
+    assert torch.equal(index[:140].sort().values, torch.arange(140))
+    assert not torch.equal(index[:140], index[140:280])
 
 
 def test_a_last_batch_of_one_item_is_left_out(lesson, dataset):

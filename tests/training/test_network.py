@@ -95,6 +95,25 @@ def simkd(store, teacher, tmp_path_factory):
     return made(store, spec(f"{file}:SimKD", taught=True, digest="ab" * 32), teacher=teacher)
 
 
+def weights(artefact):
+    return load_file(artefact.path("weights.safetensors"))
+
+
+def test_a_start_is_where_the_student_begins(store, student):
+    """At a learning rate that moves nothing, the weights are those of the start."""
+    still = RECIPE | {"lr": 1e-30, "weight_decay": 0.0}
+    found = weights(made(store, spec(recipe=still), start=student))
+    begun = weights(student)
+    assert all(torch.equal(found[name], begun[name]) for name in begun if "running" not in name and "num_" not in name)
+    fresh = weights(made(store, spec(recipe=still)))
+    assert not torch.equal(fresh["linear.weight"], begun["linear.weight"])
+
+
+def test_few_labels_take_as_many_steps(store):
+    few = made(store, spec(labelled=2)).json("network.json")
+    assert (few["steps"], few["student_forwards"]) == (9, 1077)
+
+
 def test_the_facts_are_those_of_the_network_and_its_training(student):
     facts = student.json("network.json")
     parameters = sum(p.numel() for p in build("dscnn", 10, (1, 8, 8), {"width": 4}).parameters())

@@ -30,10 +30,10 @@ def suite_schema() -> Schema:
     """
     schema = Suite.model_json_schema()
     keys, models = schema["properties"], schema["$defs"]
-    name = deepcopy(models["Pair"]["properties"]["data"])
     options = deepcopy(models["MethodSpec"]["properties"]["options"]["additionalProperties"])
     del keys["name"], models["Budget"], models["MethodSpec"]
-    keys["data"] = {**name, "title": "Data", "description": "The data set of every pair that names none of its own."}
+    data, name = (deepcopy(models["Pair"]["properties"][key]) for key in ("data", "teacher"))
+    keys["data"] = {**data, "title": "Data", "description": "The data set of every pair that names none of its own."}
     keys["methods"] = {
         "type": "object",
         "title": "Methods",

@@ -7,6 +7,11 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=64)]
+DataName = Annotated[
+    str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*(:[A-Za-z0-9][A-Za-z0-9._+-]*(@[0-9]+)?)?$", max_length=128)
+]
+"""``NAME``, or ``KIND:WHICH`` such as ``imagefolder:flowers@32``, or ``file.py:NAME`` in the current folder."""
+
 Option = bool | int | float | str | list[int] | list[float] | list[str]
 Options = dict[str, Option]
 Positive = Annotated[int, Field(ge=1)]
@@ -32,7 +37,7 @@ class Pair(Spec):
 
     teacher: Name
     student: Name
-    data: Name
+    data: DataName
     teacher_options: Options = {}
     student_options: Options = {}
     student_recipe: Options = {}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from kdbench.catalog import find, suggestion
+from kdbench.catalog import find, parted, suggestion
 from kdbench.errors import UsageError
 from kdbench.measures.metric import METRICS
 from kdbench.spec import TEACHER, Budget, Lowering, MethodSpec, Pair, Protocol, Recipe, Spec, Suite
@@ -120,7 +120,7 @@ def _check_names(suite: Suite, path: Path) -> None:
     for pair in suite.pairs:
         find("models", pair.teacher, f"in {path} [pairs] teacher")
         find("models", pair.student, f"in {path} [pairs] student")
-        find("datasets", pair.data, f"in {path} [pairs] data")
+        find("datasets", parted(pair.data)[0], f"in {path} [pairs] data")
         try:
             suite.student_recipe(pair)
         except ValidationError as error:

@@ -18,6 +18,7 @@ from torch import nn
 
 from kdbench.catalog import load
 from kdbench.data.few import few
+from kdbench.data.named import dataset_named
 from kdbench.errors import StageError
 from kdbench.measures.compute import count_macs, count_params
 from kdbench.methods.build import method_from
@@ -187,7 +188,7 @@ def dataset_of(data: Mapping[str, Any]) -> Dataset:
     Raises:
         StageError: the data set has changed since the key was made.
     """
-    dataset: Dataset = load("datasets", data["name"])()
+    dataset = dataset_named(data["name"])
     if dataset.sha256 != data["sha256"]:
         raise StageError(f"data set {data['name']!r} is not the one that was planned with: its hash has changed")
     return dataset

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from support.short_training import all_moved, short_training
+from lessons import two_steps
 
 from kdbench.errors import UsageError
 from kdbench.methods.ab import AB, crossed
@@ -86,10 +86,11 @@ def test_the_second_phase_is_labels_alone(draw, step, setting):
 
 def test_first_the_boundaries_then_the_labels():
     method = AB(first=0.5)
-    trained, before, after = short_training(method, epochs=2)
-    assert all_moved(before, after)
-    assert list(trained.curves) == ["boundaries.boundary", "learning_rate", "validation_accuracy", "labels.label"]
-    assert trained.epochs == 2
+    changed = two_steps(method)
+    assert changed.before
+    assert changed.still == []
+    assert list(changed.curves) == ["boundaries.boundary", "learning_rate", "validation_accuracy", "labels.label"]
+    assert changed.trained.epochs == 2
 
 
 def test_defaults_and_bounds():

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from two_steps import two_steps
+from lessons import two_steps
 
 from kdbench.errors import KdbenchError, UsageError
 from kdbench.methods.build import method_from

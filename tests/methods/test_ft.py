@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from support.short_training import all_moved, short_training
+from lessons import two_steps
 
 from kdbench.errors import UsageError
 from kdbench.methods.build import method_from
@@ -99,16 +99,17 @@ def test_factors_know_no_scale_and_a_dead_one_has_finite_gradients(draw, step, s
 
 def test_each_part_learns_in_its_phase():
     method = FT()
-    trained, before, after = short_training(method)
-    assert all_moved(before, after)
-    assert list(trained.curves) == [
+    changed = two_steps(method, epochs=1)
+    assert changed.before
+    assert changed.still == []
+    assert list(changed.curves) == [
         "paraphraser.reconstruction",
         "learning_rate",
         "transfer.label",
         "transfer.factor",
         "validation_accuracy",
     ]
-    assert (trained.epochs, trained.student_forwards, trained.teacher_forwards) == (2, 64, 64)
+    assert (changed.trained.epochs, changed.trained.student_forwards, changed.trained.teacher_forwards) == (2, 64, 64)
 
 
 def test_defaults_and_bounds():

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from two_steps import two_steps
+from lessons import two_steps
 
 from kdbench.errors import UsageError
 from kdbench.methods.build import method_from

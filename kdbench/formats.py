@@ -21,7 +21,8 @@ from rich.text import Text
 from kdbench.errors import UsageError
 from kdbench.frame import BEST_RULE, DOMINATED_RULE, frame, summary
 from kdbench.measures.metric import METRICS
-from kdbench.tables import BEST, DOMINATED, columns_of, table_of
+from kdbench.published.match import COLUMNS, PUBLISHED, PUBLISHED_RULE, beside
+from kdbench.tables import BEST, DOMINATED, FLAGGED, columns_of, table_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,7 +67,15 @@ def render(
     raise UsageError(f"unknown format {form!r}; known: {', '.join(FORMATS)}")
 
 
-def terminal(runs: Sequence[Run], columns: Sequence[str] = (), *, per_seed: bool = False) -> str:
+def rows_of(runs: Sequence[Run], *, per_seed: bool = False, published: bool = False) -> pd.DataFrame:
+    """The rows of a table of runs, for ``render``; with ``published`` what others published stands beside them."""
+    rows = summary(frame(runs), per_seed=per_seed)
+    return beside(rows, runs) if published else rows
+
+
+def terminal(
+    runs: Sequence[Run], columns: Sequence[str] = (), *, per_seed: bool = False, published: bool = False
+) -> str:
     """The table of runs for the terminal that standard output is: as wide as it is, in colour where it shows any.
 
     Raises:
@@ -74,7 +83,8 @@ def terminal(runs: Sequence[Run], columns: Sequence[str] = (), *, per_seed: bool
     """
     colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     width = shutil.get_terminal_size((120, 24)).columns
-    return render(summary(frame(runs), per_seed=per_seed), "terminal", columns, width=width, colour=colour)
+    rows = rows_of(runs, per_seed=per_seed, published=published)
+    return render(rows, "terminal", columns, width=width, colour=colour)
 
 
 def as_terminal(table: Table, width: int = 120, *, colour: bool = False) -> str:
@@ -190,7 +200,7 @@ def as_latex(table: Table) -> str:
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "±": r"$\pm$", "·": r"$\cdot$", "†": r"$\dagger$",
-    "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "*": r"$\ast$",
+    "‡": r"$\ddagger$", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "*": r"$\ast$",
 }  # fmt: skip
 
 
@@ -200,7 +210,7 @@ def _latex(text: str) -> str:
 
 def _latex_cell(cell: Cell) -> str:
     text = f"\\textbf{{{_latex(cell.text)}}}" if cell.strong else _latex(cell.text)
-    mark = {BEST: r"\ast", DOMINATED: r"\dagger"}
+    mark = {BEST: r"\ast", DOMINATED: r"\dagger", FLAGGED: r"\ddagger"}
     above = " ".join([*(mark[char] for char in cell.mark), *([str(cell.note)] if cell.note else [])])
     return text + (f"$^{{{above}}}$" if above else "")
 
@@ -219,7 +229,11 @@ def as_json(rows: pd.DataFrame) -> str:
             for name, metric in METRICS.items()
             if name in rows.columns
         },
-        "rules": {"best": BEST_RULE, "dominated": DOMINATED_RULE.format(quality="quality")},
+        "rules": {
+            "best": BEST_RULE,
+            "dominated": DOMINATED_RULE.format(quality="quality"),
+            **({PUBLISHED: PUBLISHED_RULE} if PUBLISHED in rows.columns else {}),
+        },
         "rows": told,
     }
     return json.dumps(table, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
@@ -246,4 +260,5 @@ def _figures(rows: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     identity = ("run", "suite", "version", "pair", "method", "target", "device", "seed", "seeds", "status")
     spread = [f"{name}_ci" for name in names]
     wanted = [*identity, *(column for pair in zip(names, spread, strict=True) for column in pair)]
+    wanted += COLUMNS if PUBLISHED in names else ()
     return everything[[column for column in dict.fromkeys(wanted) if column in everything.columns]]

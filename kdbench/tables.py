@@ -11,6 +11,7 @@ from kdbench.catalog import suggestion
 from kdbench.errors import UsageError
 from kdbench.frame import BEST_RULE, DOMINATED_RULE, RATIOS
 from kdbench.measures.metric import METRICS, Metric
+from kdbench.published.match import FLAGGED_RULE, PUBLISHED, PUBLISHED_RULE
 from kdbench.spec import TEACHER
 
 if TYPE_CHECKING:
@@ -18,13 +19,16 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-BEST, DOMINATED, SAME, NONE = "*", "†", "=", "-"
+BEST, DOMINATED, FLAGGED, SAME, NONE = "*", "†", "‡", "=", "-"
 
 DEFAULT_COLUMNS = (
     "method", "target", "seeds", "accuracy", "accuracy_drop", "agreement", "size_bytes", "size_bytes_ratio",
     "latency_ms", "latency_ref", "peak_rss_bytes", "train_s",
 )  # fmt: skip
-"""The columns that tell the story. ``accuracy`` stands for the quality metric of the suite's task."""
+"""The columns that tell the story. ``accuracy`` stands for the quality metric of the suite's task.
+
+``published`` follows it where the rows have published figures beside them (``published.match.beside``).
+"""
 
 TEXT_COLUMNS = (
     "run", "suite", "recipe", "machine", "pair", "teacher", "student", "method", "seed", "target", "device", "runtime",
@@ -113,8 +117,10 @@ def columns_of(rows: Sequence[Mapping[str, Any]], names: Sequence[str] = ()) -> 
     if not names:
         here = {"accuracy": str(first["quality"]), "seeds": "seed" if "seed" in first else "seeds"}
         names = [here.get(name, name) for name in DEFAULT_COLUMNS]
+        if PUBLISHED in first:
+            names.insert(names.index(here["accuracy"]) + 1, PUBLISHED)
     known = [*(name for name in TEXT_COLUMNS if name in first), *(key for key in first if f"{key}_ci" in first)]
-    known += [f"{metric}_ratio" for metric in RATIOS]
+    known += [f"{metric}_ratio" for metric in RATIOS] + [name for name in (PUBLISHED,) if name in first]
     for name in names:
         if name not in known:
             raise UsageError(f"--columns: unknown column {name!r}; {suggestion(name, known)}")
@@ -124,6 +130,8 @@ def columns_of(rows: Sequence[Mapping[str, Any]], names: Sequence[str] = ()) -> 
 def _column(name: str) -> Column:
     if name in TEXT_COLUMNS:
         return Column(name, name, numeric=name in ("seed", "seeds"))
+    if name == PUBLISHED:
+        return Column(name, name, "%")
     if name.endswith("_ratio"):
         metric = METRICS[name.removesuffix("_ratio")]
         return Column(name, metric.title, "/teacher")
@@ -165,6 +173,8 @@ def _cells(row: Mapping[str, Any], columns: Sequence[Column], spreads: bool, not
 def _cell(row: Mapping[str, Any], column: Column, spreads: bool, notes: list[str]) -> Cell:
     if column.id in TEXT_COLUMNS:
         return _text_cell(row, column.id, notes)
+    if column.id == PUBLISHED:
+        return _published_cell(row, notes)
     metric = metric_of(column.id.removesuffix("_ratio"))
     value = row[column.id]
     if metric.shared and row["shared_speed"]:
@@ -183,6 +193,14 @@ def _cell(row: Mapping[str, Any], column: Column, spreads: bool, notes: list[str
     flagged = column.id == "latency_ms" and row["flags"]
     note = _noted(notes, f"{row['target']} speed: {row['flags'].replace(',', ', ')}") if flagged else 0
     return Cell(f"{value * metric.scale:.{digits}f}{spread}", note, strong=quality and bool(row["best"]), faint=faint)
+
+
+def _published_cell(row: Mapping[str, Any], notes: list[str]) -> Cell:
+    note = _noted(notes, row["published_note"])
+    if math.isnan(row[PUBLISHED]):
+        return Cell(NONE, note, faint=True)
+    mark = FLAGGED if row["published_flags"] else ""
+    return Cell(f"{row[PUBLISHED] * 100:.2f}", note, faint=bool(row["dominated"]), mark=mark)
 
 
 def _mark_uneven(rows: Sequence[dict[str, Any]]) -> None:
@@ -237,10 +255,15 @@ def _noted(notes: list[str], text: str) -> int:
 def _legend(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], sections: Sequence[Section]) -> list[str]:
     cells = [cell for section in sections for row in section.rows for cell in row]
     ids = [column.id for column in columns]
-    metrics = [metric_of(id_) for id_ in ids if id_ not in TEXT_COLUMNS and not id_.endswith("_ratio")]
+    others = (*TEXT_COLUMNS, PUBLISHED)
+    metrics = [metric_of(id_) for id_ in ids if id_ not in others and not id_.endswith("_ratio")]
     lines = ["; ".join(f"{metric.title}: {metric.what}" for metric in metrics)] if metrics else []
     if any(id_.endswith("_ratio") for id_ in ids):
         lines.append("/teacher: as a share of the teacher's own figure for the same target and device")
+    if PUBLISHED in ids:
+        lines.append(PUBLISHED_RULE)
+    if any(FLAGGED in cell.mark for cell in cells):
+        lines.append(f"{FLAGGED} {FLAGGED_RULE}")
     if any("±" in cell.text for cell in cells):
         lines.append(_spread_rule(rows, ids))
     if any(cell.text == SAME for cell in cells):

@@ -8,7 +8,7 @@ import pytest
 from rich.cells import cell_len
 
 from kdbench.errors import UsageError
-from kdbench.formats import CLOSING, OPENING, escaped, inserted, render, terminal
+from kdbench.formats import CLOSING, OPENING, escaped, inserted, render, rows_of, terminal
 from kdbench.frame import frame, summary
 from kdbench.measures.metric import METRICS
 
@@ -69,6 +69,18 @@ def test_csv_and_json_of_chosen_columns(rows, form):
         "run", "suite", "version", "pair", "method", "target", "device", "seeds", "status",
         "latency_ms", "latency_ms_ci", "size_bytes_ratio",
     ]  # fmt: skip
+
+
+def test_a_published_figure_that_is_chosen_brings_its_rule_and_source():
+    rows = rows_of([made_up.standard_run()], published=True)
+    read = list(csv.DictReader(io.StringIO(render(rows, "csv", ("published",)))))
+    facts = [(row["published"], row["published_rule"], row["published_flags"], row["published_source"]) for row in read]
+    assert facts[4] == ("0.7066", "last", "", "RepDistiller README")
+    assert facts[6] == ("0.7197", "best", "epoch-rule", "mdistiller README")
+    read = json.loads(render(rows, "json", ("published",)))
+    assert read["rows"][6]["published_flags"] == "epoch-rule"
+    assert "others report" in read["rules"]["published"]
+    assert "published" not in json.loads(render(rows_of([made_up.run()]), "json"))["rules"]
 
 
 def test_names_are_escaped_in_markdown_and_latex():

@@ -2,9 +2,10 @@ import made_up
 import pytest
 
 from kdbench.errors import UsageError
+from kdbench.formats import rows_of
 from kdbench.frame import frame, summary
 from kdbench.measures.metric import METRICS
-from kdbench.tables import BEST, DEFAULT_COLUMNS, DOMINATED, NONE, SAME, digits_of, plain, table_of
+from kdbench.tables import BEST, DEFAULT_COLUMNS, DOMINATED, FLAGGED, NONE, SAME, digits_of, plain, table_of
 
 
 def table(run=None, columns=(), **options):
@@ -197,3 +198,35 @@ def test_what_a_row_spent_is_a_column_to_choose():
     laid = table(columns=["method", "target", "student_steps", "teacher_forwards", "backwards"])
     kd = cells(laid, "kd", "xnnpack-fp32")
     assert (kd["student_steps"].text, kd["teacher_forwards"].text) == ("480 ±0", "30720 ±0")
+
+
+def published(run, columns=()):
+    return table_of(rows_of([run], published=True), columns)
+
+
+def test_published_figures_follow_accuracy_with_a_note_and_a_flag_where_rules_differ():
+    laid = published(made_up.standard_run())
+    assert [column.id for column in laid.columns][3:5] == ["accuracy", "published"]
+    kd, dkd = (cells(laid, method, "xnnpack-int8")["published"] for method in ("kd", "dkd"))
+    assert (kd.text, kd.mark) == ("70.66", "")
+    assert laid.notes[kd.note - 1] == "published: RepDistiller README, last epoch, 240 epochs"
+    assert (dkd.text, dkd.mark) == ("71.97", FLAGGED)
+    assert "best epoch on the test set" in laid.notes[dkd.note - 1]
+    said = "\n".join(laid.legend)
+    assert f"\n{FLAGGED} published under other rules" in said
+    assert "\npublished: accuracy that others report" in said
+
+
+def test_without_a_flag_the_legend_has_none_and_without_a_figure_the_note_says_why():
+    laid = published(made_up.standard_run(), ("method", "target", "published"))
+    rows = [row for row in laid.sections[0].rows if row[0].text != "dkd"]
+    assert not any(row[2].mark for row in rows)
+    bare = published(made_up.run(), ("method", "target", "published"))
+    kd = cells(bare, "kd", "xnnpack-fp32")["published"]
+    assert (kd.text, bare.notes[kd.note - 1]) == (NONE, "published: none of data set digits")
+    assert not any(line.startswith(FLAGGED) for line in bare.legend)
+
+
+def test_published_is_no_column_of_rows_that_have_none_beside_them():
+    with pytest.raises(UsageError, match="--columns: unknown column 'published'"):
+        table(columns=("published",))

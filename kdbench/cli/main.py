@@ -8,7 +8,7 @@ import sys
 import click
 
 from kdbench import __version__
-from kdbench.cli import compare, doctor, export, measure, results, run, table
+from kdbench.cli import cite, compare, doctor, export, measure, results, run, table
 from kdbench.cli import list as list_
 from kdbench.errors import EXIT_INTERRUPTED, EXIT_USAGE, KdbenchError
 
@@ -31,7 +31,7 @@ def cli() -> None:
     """  # noqa: D301 - click reads the escape as "do not wrap"
 
 
-for module in (run, table, compare, list_, measure, export, doctor, results):
+for module in (run, table, compare, list_, measure, export, doctor, results, cite):
     cli.add_command(module.command)
 
 

@@ -20,6 +20,7 @@ _FILE = click.Path(dir_okay=False, path_type=Path)
     "--columns", metavar="ID,...", help="Which columns: metric ids, size_bytes_ratio, method, target, seeds ..."
 )
 @click.option("--per-seed", is_flag=True, help="One row a seed instead of means over seeds.")
+@click.option("--published", is_flag=True, help="Beside ours what others published, with its epoch rule and source.")
 @click.option("--insert", type=_FILE, metavar="FILE.md", help="Replace the kdbench:table block of a Markdown file.")
 @click.option("--output", type=_FILE, metavar="FILE", help="Write to a file instead of the terminal.")
 @options.results
@@ -28,6 +29,7 @@ def command(
     form: str | None,
     columns: str | None,
     per_seed: bool,
+    published: bool,
     insert: Path | None,
     output: Path | None,
     results: Path,
@@ -37,8 +39,8 @@ def command(
     RUN is a folder, a run.json, a run id, a suite's name (its newest run) or SUITE~1 (the one before that).
     """
     from kdbench.errors import UsageError
-    from kdbench.formats import inserted, render, terminal
-    from kdbench.frame import frame, summary
+    from kdbench.formats import inserted, render, rows_of, terminal
+    from kdbench.published.match import PUBLISHED
     from kdbench.records import read_run
     from kdbench.results import find_run
 
@@ -47,11 +49,16 @@ def command(
     folders = {folder.resolve(): folder for folder in (find_run(run, results) for run in runs)}
     read = [read_run(folder) for folder in folders.values()]
     names = [name.strip() for name in (columns or "").split(",") if name.strip()]
+    published = published or PUBLISHED in names
+    if published and names and PUBLISHED not in names:
+        names.append(PUBLISHED)
     form = "markdown" if insert else form or "terminal"
     if form == "terminal" and output is None:
-        click.echo(terminal(read, names, per_seed=per_seed), nl=False, color=True)  # it knows whether to use any
+        click.echo(
+            terminal(read, names, per_seed=per_seed, published=published), nl=False, color=True
+        )  # it knows whether to use any
         return
-    text = render(summary(frame(read), per_seed=per_seed), form, names)
+    text = render(rows_of(read, per_seed=per_seed, published=published), form, names)
     if insert:
         _write(insert, inserted(_read(insert), text, str(insert)))
     elif output:

@@ -22,6 +22,9 @@ def kdbench(*words, code=0):
         ["--help"],
         ["--version"],
         ["run", "-h"],
+        ["table", "-h"],
+        ["cite", "-h"],
+        ["cite", "suites/tiny.toml"],
         *(
             ["list", kind]
             for kind in ("suites", "methods", "models", "targets", "devices", "datasets", "tasks", "measures")

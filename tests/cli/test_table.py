@@ -49,6 +49,20 @@ def test_columns_and_rows_per_seed(results):
     assert isinstance(wrong.exception, UsageError)
 
 
+def test_published_figures_stand_beside_ours_where_they_are_asked_for(tmp_path):
+    made_up.on_disk(tmp_path / "results", made_up.standard_run())
+    for form, golden in (("terminal", "published.txt"), ("csv", "published.csv"), ("latex", "published.tex")):
+        shown = invoke("standard", "--published", "--format", form, results=tmp_path / "results")
+        assert shown.output == (made_up.GOLDEN / golden).read_text(encoding="utf-8")
+    assert "published" not in invoke("standard", results=tmp_path / "results").output
+    named = ["standard", "--format", "markdown", "--columns"]
+    added = invoke(*named, "method,target", "--published", results=tmp_path / "results").output
+    assert added.splitlines()[3] == "| method | target | published (%) |"
+    assert invoke(*named, "method,target,published", results=tmp_path / "results").output == added
+    first = invoke(*named, "published,method", "--published", results=tmp_path / "results").output
+    assert first.splitlines()[3] == "| published (%) | method |"
+
+
 def test_a_table_is_written_to_a_file(results, tmp_path):
     shown = invoke("made", "--format", "latex", "--output", str(tmp_path / "t.tex"), results=results)
     assert shown.output == ""

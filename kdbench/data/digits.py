@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from functools import cache
 
 import numpy as np
 
 from kdbench.data.dataset import Dataset, Split, channel_statistics
+from kdbench.data.splits import VALIDATION, mixed, tenths
 
 _SCALE = 16.0
 _TEST = (0, 3, 6)
-_VALIDATION = (5,)
-_TENTHS = 10
 
 
 @cache
@@ -29,12 +27,10 @@ def digits() -> Dataset:
     bunch = load_digits()
     inputs = np.ascontiguousarray(bunch.images, dtype=np.uint8)[:, None]
     targets = bunch.target.astype(np.int64)
-    mixed = np.array(sorted(range(len(targets)), key=lambda i: (hashlib.sha256(inputs[i].tobytes()).digest(), i)))
-    inputs, targets = inputs[mixed], targets[mixed]
-    # Items dealt out class by class, a fixed share of every ten: each class is split alike, to within two items.
-    tenth = np.empty(len(targets), dtype=np.int64)
-    tenth[np.argsort(targets, kind="stable")] = np.arange(len(targets)) % _TENTHS
-    test, validation = np.isin(tenth, _TEST), np.isin(tenth, _VALIDATION)
+    order = mixed(inputs, targets)
+    inputs, targets = inputs[order], targets[order]
+    tenth = tenths(targets)
+    test, validation = np.isin(tenth, _TEST), np.isin(tenth, VALIDATION)
     train = ~(test | validation)
     mean, std = channel_statistics(inputs[train], _SCALE)
     return Dataset(

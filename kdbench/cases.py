@@ -79,7 +79,7 @@ def again(run: Run, record: Record) -> str:
 
 def _has(case: str, wanted: Sequence[str]) -> bool:
     parts = iter(case.split("/"))
-    return all(any(part in (found, found.partition(":")[2]) for found in parts) for part in wanted)
+    return all(any(part in (found, found.rpartition(":")[2]) for found in parts) for part in wanted)
 
 
 def _runs(results: Path, run: str | None) -> Iterator[Run]:

@@ -98,6 +98,12 @@ def find(group: str, name: str, where: str = "") -> Entry:
     raise UsageError(f"unknown {kind(group)} {name!r}{_space(where)}; {suggestion(name, list(known))}")
 
 
+def parted(name: str) -> tuple[str, str]:
+    """``KIND:WHICH`` as its halves, ``WHICH`` empty where nothing follows; ``file.py:Name`` is one name."""
+    kind_of, _, which = name.partition(":")
+    return (name, "") if ".py:" in name else (kind_of, which)
+
+
 def load(group: str, name: str, where: str = "") -> Any:
     """The thing called ``name``, imported."""
     return find(group, name, where).load()

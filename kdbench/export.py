@@ -18,6 +18,7 @@ from jinja2 import Environment, StrictUndefined
 
 from kdbench.cases import again, find_case
 from kdbench.catalog import load
+from kdbench.data.named import dataset_named
 from kdbench.devices.runner.build import flags
 from kdbench.errors import MeasureError, UsageError
 from kdbench.records import run_text
@@ -110,7 +111,7 @@ def _sample(program: Artefact, run: Run, record: Record, store: Store) -> tuple[
     import torch
 
     spec = program.spec
-    dataset: Dataset = load("datasets", spec["data"]["name"])()
+    dataset = dataset_named(spec["data"]["name"])
     if dataset.sha256 != spec["data"]["sha256"]:
         raise MeasureError(
             f"data set {dataset.name!r} is not the one that {record.case} was made with; {again(run, record)}"

@@ -31,9 +31,9 @@ def suite_schema() -> Schema:
     schema = Suite.model_json_schema()
     keys, models = schema["properties"], schema["$defs"]
     del keys["name"], models["Budget"], models["MethodSpec"]
-    name = deepcopy(models["Pair"]["properties"]["data"])
+    data, name = (deepcopy(models["Pair"]["properties"][key]) for key in ("data", "teacher"))
     options = deepcopy(models["Pair"]["properties"]["student_options"]["additionalProperties"])
-    keys["data"] = {**name, "title": "Data", "description": "The data set of every pair that names none of its own."}
+    keys["data"] = {**data, "title": "Data", "description": "The data set of every pair that names none of its own."}
     keys["methods"] = {
         "type": "object",
         "title": "Methods",

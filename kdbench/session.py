@@ -9,6 +9,7 @@ import numpy as np
 
 from kdbench.catalog import load
 from kdbench.conduct import Event, Listener, Outcome, conduct
+from kdbench.data.named import dataset_named
 from kdbench.machine import usable_cores
 from kdbench.measures.speed import SpeedProgram, Timing, measure_speeds
 from kdbench.methods.build import method_from
@@ -72,7 +73,7 @@ def execute(suite: Suite, cases: Sequence[Case], store: Store, jobs: int | None,
     Raises:
         KdbenchError: nothing can go on (the store cannot be written, a data set is not to be had, bad input).
     """
-    datasets = {name: _dataset(name) for name in dict.fromkeys(case.pair.data for case in cases)}
+    datasets = {name: dataset_named(name) for name in dict.fromkeys(case.pair.data for case in cases)}
     _check_options(suite, cases, datasets)
     devices = {name: _device(name) for name in dict.fromkeys(case.device for case in cases)}
     ground = Ground(
@@ -157,11 +158,6 @@ def _check_options(suite: Suite, cases: Sequence[Case], datasets: Mapping[str, D
             for role in ("teacher", "student"):
                 options = getattr(pair, f"{role}_options")
                 build(getattr(pair, role), task.outputs(dataset), dataset.shape, options, f"in [pairs] {role}_options")
-
-
-def _dataset(name: str) -> Dataset:
-    dataset: Dataset = load("datasets", name)()
-    return dataset
 
 
 def _device(name: str) -> Device:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from kdbench.catalog import find, suggestion
+from kdbench.catalog import find, parted, suggestion
 from kdbench.errors import UsageError
 from kdbench.measures.metric import METRICS
 
@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=64)]
+DataName = Annotated[
+    str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*(:[A-Za-z0-9][A-Za-z0-9._+-]*(@[0-9]+)?)?$", max_length=128)
+]
+"""``NAME``, or ``KIND:WHICH`` such as ``imagefolder:flowers@32``, or ``file.py:NAME`` in the current folder."""
+
 Options = dict[str, bool | int | float | str | list[int] | list[float] | list[str]]
 Positive = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(ge=0, le=3600)]
@@ -36,7 +41,7 @@ class Pair(Spec):
 
     teacher: Name
     student: Name
-    data: Name
+    data: DataName
     teacher_options: Options = {}
     student_options: Options = {}
     name: Name = ""
@@ -272,7 +277,7 @@ def _check_names(suite: Suite, path: Path) -> None:
     for pair in suite.pairs:
         find("models", pair.teacher, f"in {path} [pairs] teacher")
         find("models", pair.student, f"in {path} [pairs] student")
-        find("datasets", pair.data, f"in {path} [pairs] data")
+        find("datasets", parted(pair.data)[0], f"in {path} [pairs] data")
     ids = [pair.id for pair in suite.pairs]
     for twice in (name for name in ids if ids.count(name) > 1):
         raise UsageError(f"{path} [pairs]: two pairs are called {twice!r}; give one a name")

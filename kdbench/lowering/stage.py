@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kdbench.catalog import load
+from kdbench.data.named import dataset_named
 from kdbench.errors import StageError
 from kdbench.lowering.program import facts_of
 from kdbench.lowering.target import LIBRARIES
@@ -53,7 +54,7 @@ def run(spec: Mapping[str, Any], inputs: Mapping[str, Artefact], out: Path, tell
     target: Target = load("targets", spec["target"])
     if why := target.missing():
         raise StageError(f"cannot lower to {target.name}: {why}", status="not-applicable")
-    dataset: Dataset = load("datasets", spec["data"]["name"])()
+    dataset = dataset_named(spec["data"]["name"])
     if dataset.sha256 != spec["data"]["sha256"]:
         raise StageError(f"data set {dataset.name!r} is not the one that the run was planned with; run it again")
     task: Task = load("tasks", spec["task"])()

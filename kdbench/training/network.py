@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from kdbench.catalog import load
+from kdbench.data.named import dataset_named
 from kdbench.errors import StageError
 from kdbench.measures.compute import count_macs, count_params
 from kdbench.methods.build import method_from
@@ -131,7 +132,7 @@ def dataset_of(data: Mapping[str, Any]) -> Dataset:
     Raises:
         StageError: the data set has changed since the key was made.
     """
-    dataset: Dataset = load("datasets", data["name"])()
+    dataset = dataset_named(data["name"])
     if dataset.sha256 != data["sha256"]:
         raise StageError(f"data set {data['name']!r} is not the one that was planned with: its hash has changed")
     return dataset

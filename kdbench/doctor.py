@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kdbench.conduct import Outcome
+    from kdbench.data.dataset import Dataset
+    from kdbench.data.source import Whereabouts
     from kdbench.devices.device import Device
     from kdbench.spec import Suite
 
@@ -164,10 +166,16 @@ def _targets(suite: Suite) -> Iterator[Finding]:
 
 
 def _datasets(suite: Suite) -> Iterator[Finding]:
-    for name in entries("datasets"):
+    """What data sets are here: those in files are looked for but not read, so nothing is downloaded."""
+    for name, entry in entries("datasets").items():
         needed = name in {pair.data for pair in suite.pairs}
         try:
-            data = load("datasets", name)()
+            found = entry.load()
+            if hasattr(found, "where"):
+                where: Whereabouts = found.where()
+                yield Finding("data sets", name, "ok" if where.found else "missing", where.said, where.hint, needed)
+                continue
+            data: Dataset = found()
         except _WRONG as error:
             hint = "KDBENCH_DATA names where data lie"
             yield Finding("data sets", name, "missing", _line(error), hint, needed=needed)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
+
+if TYPE_CHECKING:
+    from kdbench.data.source import Whereabouts
 
 KINDS = ("suites", "methods", "models", "targets", "devices", "datasets", "tasks", "measures")
 
@@ -15,12 +20,29 @@ def command(kind: str) -> None:
     width = max((len(name) for name, _ in rows), default=0)
     for name, summary in rows:
         click.echo(f"{name:<{width}}  {summary}".rstrip())
+        if kind == "datasets":
+            click.echo(f"{'':<{width}}  {_where(name)}")
 
 
 def _entries(group: str) -> list[tuple[str, str]]:
     from kdbench.catalog import entries
 
     return [(name, entry.summary()) for name, entry in entries(group).items()]
+
+
+def _where(name: str) -> str:
+    """Where a data set is, or how to get it."""
+    from kdbench.catalog import load
+    from kdbench.errors import KdbenchError
+
+    found = load("datasets", name)
+    if not hasattr(found, "where"):
+        return "-> always at hand"
+    try:
+        where: Whereabouts = found.where()
+    except KdbenchError as error:
+        return f"-> {error}"
+    return f"-> {where.said}" + (f": {where.hint}" if where.hint else "")
 
 
 def _suites() -> list[tuple[str, str]]:

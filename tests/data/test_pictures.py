@@ -1,7 +1,10 @@
+import io
+
 import numpy as np
 import psutil
 import pytest
 from made_files import encoded, pixels
+from PIL import Image
 
 from kdbench.data.pictures import Picture, gathered
 from kdbench.errors import UsageError
@@ -41,12 +44,22 @@ def test_grey_pictures_have_one_channel_and_one_coloured_makes_three():
     mixed = whole(grey["train"], [*grey["test"], *pictures(1, shape=(4, 6, 3))])
     assert mixed.shape == (3, 4, 6)
     assert (mixed.train.inputs[:, 0] == mixed.train.inputs[:, 2]).all()
+    assert whole(grey["train"], [*pictures(1, shape=(4, 6, 3)), *grey["test"]]).shape == (3, 4, 6)
 
 
 def test_transparent_pictures_lose_their_transparency_alone():
     array = pixels(0, 4, 6, 4)
     clear = [Picture(p.label, p.where, encoded(array, "PNG")) for p in pictures(1)]
     assert (whole(test=clear).test.inputs[0] == array[:, :, :3].transpose(2, 0, 1)).all()
+
+
+def test_palettes_with_transparent_entries_are_colour_too():
+    image = Image.new("P", (6, 4), 1)
+    image.putpalette([0, 0, 0, 10, 20, 30])
+    file = io.BytesIO()
+    image.save(file, "PNG", transparency=b"\xff\x80")
+    data = whole(test=[Picture(p.label, p.where, file.getvalue()) for p in pictures(1)])
+    assert data.test.inputs[0, :, 0, 0].tolist() == [10, 20, 30]
 
 
 def test_a_validation_split_of_one_s_own_is_kept_and_training_is_mixed():

@@ -32,6 +32,15 @@ def test_parts_are_whole_parts():
     assert matching("s0/kd", known) == []
 
 
+def test_a_pair_s_name_is_a_part_whatever_its_data_set_is_called():
+    from kdbench.cases import _has
+
+    case = "imagefolder:pets@32:resnet8-dscnn/kd/xnnpack-int8/s0/host"
+    assert _has(case, ["resnet8-dscnn", "kd"])
+    assert _has(case, ["imagefolder:pets@32:resnet8-dscnn"])
+    assert not _has(case, ["dscnn"])
+
+
 def test_where_no_part_fits_a_piece_of_the_id_will_do():
     known = ["d:t-s/kd/xnnpack-fp32/s0/host", "d:t-s/kd/xnnpack-int8/s0/host"]
     assert matching("int8", known) == known[1:]

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from kdbench.catalog import GROUPS, entries, find, kind, load
+from kdbench.catalog import GROUPS, entries, find, kind, load, parted
 from kdbench.errors import UsageError
 
 
@@ -61,3 +61,9 @@ def test_errors_of_a_file_are_one_line(tmp_path):
 
 def test_kinds_have_singular_names():
     assert [kind(group) for group in ("datasets", "methods")] == ["data set", "method"]
+
+
+def test_a_kind_and_which_of_it_are_parted_but_a_file_and_its_name_are_not():
+    assert parted("digits") == ("digits", "")
+    assert parted("imagefolder:pets@32") == ("imagefolder", "pets@32")
+    assert parted("mine.py:Pets") == ("mine.py:Pets", "")

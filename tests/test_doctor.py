@@ -32,7 +32,7 @@ def test_this_machine_can_run_digits(findings):
 
 def test_data_sets_in_files_are_looked_for_and_not_fetched(tmp_path, monkeypatch):
     from kdbench.doctor import SUITE, _datasets
-    from kdbench.spec import read_suite, suite_path
+    from kdbench.suite_file import read_suite, suite_path
 
     own = tmp_path / "own"
     for name in ("pets/train", "pets/test", "cifar10"):

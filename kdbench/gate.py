@@ -159,11 +159,6 @@ def judged_budget(record: Record, budget: Budget) -> Verdict:
     return Verdict(record.case, budget.metric, "regressed", None, value, f"budget {budget} broken: {value:g}")
 
 
-def broken_budgets(run: Run) -> tuple[Verdict, ...]:
-    """The budgets of the run's suite that its cases break."""
-    return tuple(verdict for verdict in judged_budgets(run) if verdict.verdict == "regressed")
-
-
 def suspects_of(base: Run, new: Run) -> tuple[str, ...]:
     """What else changed between two runs and may have moved a fact: libraries, recipes, lowering, machine, commit."""
     before, after = base.provenance, new.provenance

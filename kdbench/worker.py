@@ -131,8 +131,11 @@ def _report(order: Order, error: Exception | None, store: Store) -> Report | Kdb
         return MeasureError(lost) if made is None else Done(order.id, made)
     if isinstance(error, StageError):
         return Failed(order.id, error.status, error.reason)
-    if isinstance(error, UsageError | MeasureError):
-        return type(error)(str(error))
+    if isinstance(error, UsageError):
+        # Of one case: what is wrong with all of them is found before anything is made.
+        return Failed(order.id, "failed", str(error))
+    if isinstance(error, MeasureError):
+        return MeasureError(str(error))
     traceback.print_exception(error)
     return _broken(order, error, store)
 

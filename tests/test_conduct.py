@@ -92,6 +92,7 @@ def test_the_key_knows_version_spec_inputs_and_plug_in(store, monkeypatch):
     ("do", "status", "reason"),
     [
         ("fail", "parity-failed", "it would not"),
+        ("usage", "failed", "no such stage"),
         ("bug", "failed", "ValueError: a bug of two lines (toy_stage.py:"),
         ("die", "crashed", "the worker died of signal 11 (SIGSEGV)"),
         ("memory", "out-of-memory", "out of memory"),

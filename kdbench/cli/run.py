@@ -55,9 +55,9 @@ def command(
     from datetime import UTC, datetime
 
     from kdbench.cli.progress import Progress
-    from kdbench.errors import EXIT_FAILED, EXIT_REGRESSED, worst
+    from kdbench.errors import EXIT_FAILED, worst
     from kdbench.formats import terminal
-    from kdbench.gate import broken_budgets
+    from kdbench.gate import EXIT_CODES, judged_budgets
     from kdbench.plan import cases_of, select
     from kdbench.results import check_writable, save
     from kdbench.rows import run_of
@@ -77,19 +77,23 @@ def command(
         finished = execute(chosen, cases, Store(store or default_store()), jobs, progress)
     run, items = run_of(finished, declared, ("kdbench", *sys.argv[1:]), started)
     folder = save(run, finished.samples(), items, results)
-    broken = broken_budgets(run)
+    doubts = [verdict for verdict in judged_budgets(run) if verdict.verdict != "ok"]
     click.echo(terminal([run]), nl=False)
     click.echo(_made(finished))
     click.echo(f"run {run.id} in {folder}" + (" (partial)" if run.partial else ""))
-    for verdict in broken:
+    for verdict in doubts:
         click.echo(str(verdict))
     failed = [record for record in run.records if record.status not in {"ok", "not-applicable"}]
-    return worst([EXIT_REGRESSED] * bool(broken) + [EXIT_FAILED] * bool(failed))
+    return worst([EXIT_CODES[verdict.verdict] for verdict in doubts] + [EXIT_FAILED] * bool(failed))
 
 
 def _made(finished: Finished) -> str:
     """What was made and what was found, in a sentence."""
     verbs = {"network": "trained", "program": "lowered", "outputs": "ran"}
     made = ", ".join(f"{verb} {finished.made.get(kind, 0)}" for kind, verb in verbs.items())
-    found = len(finished.outcomes) - sum(finished.made.values())
-    return f"{made}; {found} of {len(finished.outcomes)} stages were in the store"
+    from kdbench.worker import Failed
+
+    failed = sum(isinstance(outcome, Failed) for outcome in finished.outcomes.values())
+    found = len(finished.outcomes) - sum(finished.made.values()) - failed
+    text = f"{made}; {found} of {len(finished.outcomes)} stages were in the store"
+    return text + (f"; {failed} failed or were fed by one that did" if failed else "")

@@ -8,7 +8,7 @@ import urllib.request
 from contextlib import suppress
 from http.client import HTTPException
 from typing import TYPE_CHECKING
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 
 from kdbench.errors import KdbenchError
 
@@ -41,6 +41,8 @@ def download(url: str, path: Path, check: Callable[[Path], None]) -> None:
         check(scratch)
         scratch.replace(path)
     except (OSError, HTTPException) as error:
+        if isinstance(error, HTTPError):
+            error.close()  # it holds the connection
         why = error.reason if type(error) is URLError else error
         raise DownloadError(" ".join(str(why).split()) or type(error).__name__) from None
     except KdbenchError as error:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,7 +23,7 @@ from kdbench.training.rate import rate
 from kdbench.training.trained import Trained
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
     from kdbench.methods.method import Batch
     from kdbench.party import Position
@@ -90,6 +92,7 @@ class Training:
         total = sum(epochs for _, epochs in self.phases)
         every = math.ceil(total / VALIDATIONS)
         untouched = self._versions()
+        self._check_deployed()
         with (
             counted(self.networks.extra, self.trained),
             looked_into(self.networks.student, self.networks.student_taps, self.recipe.precision) as student,
@@ -107,6 +110,16 @@ class Training:
         shared = self.teaching.seconds() if self.teaching else 0.0
         self.trained.seconds = self.clock.seconds() + self.room.seconds() + shared
         self.trained.network = self.method.deployed(self.networks.student).cpu().eval()
+
+    def _check_deployed(self) -> None:
+        """See, before anything is learnt, that what would ship says as much of an item as its task wants."""
+        deployed, dataset = self.method.deployed(self.networks.student), self.lesson.dataset
+        if not isinstance(deployed, nn.Module):
+            raise StageError(f"deployed gives a {type(deployed).__name__}, expected a network")
+        with _modes_kept(self.networks.student):
+            shape = outputs_of(deployed, torch.zeros(2, *dataset.shape, device=self.room.device)).shape
+        if (shape[0], shape[-1]) != (2, width := self.lesson.task.outputs(dataset)):
+            raise StageError(f"the deployed network gives {list(shape)} for two items, expected [2, ..., {width}]")
 
     def _epoch(
         self, stretch: _Stretch, optimizer: torch.optim.Optimizer, student: Callable[[Tensor], Output]
@@ -199,13 +212,20 @@ class Training:
         split, task, student = self.lesson.dataset.validation, self.lesson.task, self.networks.student
         if len(split) == 0:
             return
-        modes = [(module, module.training) for module in student.modules()]
         inputs = task.collate(self.lesson.dataset, torch.from_numpy(split.inputs).to(self.room.device))
-        outputs = outputs_of(self.method.deployed(student), inputs)
+        with _modes_kept(student):
+            outputs = outputs_of(self.method.deployed(student), inputs)
         right = task.correct(task.predictions(outputs.numpy()), split.targets)
         self.trained.note(f"validation_{task.quality}", float(right.mean()))
-        for module, mode in modes:
-            module.training = mode
+
+
+@contextmanager
+def _modes_kept(network: nn.Module) -> Iterator[None]:
+    """After the block each part is in the mode, train or eval, that it was in."""
+    modes = [(module, module.training) for module in network.modules()]
+    yield
+    for module, mode in modes:
+        module.training = mode
 
 
 def _given(step: Step) -> list[Tensor]:
@@ -260,10 +280,19 @@ def _lengths(phases: Sequence[Phase], epochs: int) -> list[tuple[Phase, int]]:
 
 def _checked(losses: Mapping[str, Tensor], names: tuple[str, ...], phase: Phase) -> tuple[str, ...]:
     """The names of the terms, after seeing that they are scalars and the phase's usual ones."""
+    if not isinstance(losses, Mapping) or not all(isinstance(term, Tensor) for term in losses.values()):
+        given = type(losses).__name__
+        if isinstance(losses, Mapping):
+            given = ", ".join(f"{name!r}: {type(term).__name__}" for name, term in losses.items())
+        raise StageError(
+            f"losses of phase {phase.name!r} are named scalar tensors, such as {{'label': ...}}; found {given}"
+        )
     found = tuple(losses)
     if not found or (names and found != names):
         raise StageError(f"the method's loss terms in phase {phase.name!r} are {found}, before they were {names}")
     for name, term in losses.items():
         if term.ndim:
             raise StageError(f"loss term {name!r} has shape {list(term.shape)}, expected a scalar")
+    if not any(term.requires_grad for term in losses.values()):
+        raise StageError(f"no loss term of phase {phase.name!r} has a gradient: nothing would learn from {found}")
     return found

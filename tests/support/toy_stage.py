@@ -4,7 +4,7 @@ import os
 import signal
 import time
 
-from kdbench.errors import StageError
+from kdbench.errors import StageError, UsageError
 
 VERSION = 1
 LIBRARIES = ("numpy",)
@@ -17,6 +17,8 @@ def run(spec, inputs, out, tell):
     match spec.get("do"):
         case "fail":
             raise StageError("it would not", status="parity-failed")
+        case "usage":
+            raise UsageError("no such stage")
         case "bug":
             raise ValueError("a bug\nof two lines")
         case "die":

@@ -311,6 +311,25 @@ def test_what_a_method_deploys_is_validated_and_shipped(lesson):
     assert trained.curves["validation_accuracy"][-1] == (2, share)
 
 
+def test_what_ships_says_as_much_as_the_task_wants(lesson):
+    class Narrow(Scratch):
+        def deployed(self, student):
+            return nn.Sequential(student, nn.Linear(10, 3))
+
+    class Nothing(Scratch):
+        def deployed(self, student):
+            return "network"
+
+    empty = type(lesson().dataset.train)(lesson().dataset.train.inputs[:0], lesson().dataset.train.targets[:0])
+    blind = replace(lesson().dataset, validation=empty)
+    for method, message in (
+        (Narrow(), r"gives \[2, 3\] for two items, expected \[2, ..., 10\]"),
+        (Nothing(), "gives a str"),
+    ):
+        with pytest.raises(StageError, match=message):
+            train(lesson(data=blind), method)
+
+
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
 def test_a_loss_that_is_no_number_names_epoch_and_term(lesson, bad):
     def losses(step):
@@ -324,6 +343,9 @@ def test_a_loss_that_is_no_number_names_epoch_and_term(lesson, bad):
 @pytest.mark.parametrize(
     ("losses", "phases", "message"),
     [
+        (lambda step: step.label_loss(), None, r"of phase 'distil' are named scalar tensors, such as .*; found Tensor"),
+        (lambda step: {"a": 1.0}, None, "named scalar tensors, such as .*; found 'a': float"),
+        (lambda step: {"a": step.label_loss().detach()}, None, "no loss term of phase 'distil' has a gradient"),
         (lambda step: {"a": step.student.logits.sum(1)}, None, r"loss term 'a' has shape \[32\], expected a scalar"),
         (lambda step: {}, None, r"the method's loss terms in phase 'distil' are \(\)"),
         (lambda step: {str(step.batch.index[0].item()): step.label_loss()}, None, "before they were"),

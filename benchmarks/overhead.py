@@ -48,7 +48,7 @@ class Size:
 
 
 SIZES = (
-    Size("small", image=8, width=16, blocks=1, runs=4000),
+    Size("small", image=16, width=16, blocks=1, runs=4000),
     Size("medium", image=32, width=32, blocks=2, runs=600),
     Size("large", image=64, width=64, blocks=8, runs=60),
 )

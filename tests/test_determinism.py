@@ -9,16 +9,15 @@ from kdbench.records import read_run
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1500)
 def test_checkpoints_and_programs_do_not_depend_on_jobs(tmp_path):
-    """`kdbench run digits --quick` twice: every method, both targets."""
+    """`kdbench run digits` twice: every method, both targets."""
     runs = []
     for jobs in ("1", "2"):
         place = tmp_path / jobs
         command = [
             "run",
             "digits",
-            "--quick",
             "--jobs",
             jobs,
             "--store",

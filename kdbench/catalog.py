@@ -45,8 +45,13 @@ class Entry:
             raise UsageError(f"{where} has no {self.attribute!r} ({kind(self.group)} {self.name!r})") from None
 
     def digest(self) -> str:
-        """The sha256 of the plug-in's file; empty for installed things, whose modules carry a ``VERSION``."""
-        return hashlib.sha256(self.file.read_bytes()).hexdigest() if self.file else ""
+        """The sha256 of a plug-in's file, of the user's or of another package; empty for kdbench's own things.
+
+        What kdbench's own things make is told apart by the ``VERSION`` of the stages.
+        """
+        own = self.module.partition(".")[0] == "kdbench"
+        path = self.file or (None if own else _source_of(self.module))
+        return hashlib.sha256(path.read_bytes()).hexdigest() if path else ""
 
     def summary(self) -> str:
         """The first line of the thing's docstring, read from its source without importing it."""
@@ -168,7 +173,7 @@ def _module_of_file(file: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise UsageError(f"{file} cannot be imported: {type(error).__name__}: {error}") from error
     return module

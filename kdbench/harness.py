@@ -110,7 +110,7 @@ def in_pytest(message: str) -> str:
 def _harness(config: pytest.Config, arguments: Sequence[str]) -> Harness:
     from kdbench.performance import Performance, Places, metrics_by_measure
     from kdbench.results import default_results
-    from kdbench.store import default_store
+    from kdbench.store import default_store, named
 
     if off := _benchmark_is_off(config):
         raise UsageError(
@@ -118,6 +118,8 @@ def _harness(config: pytest.Config, arguments: Sequence[str]) -> Harness:
             "and use --kdbench-jobs N to train and lower side by side"
         )
     option = config.option
+    if option.kdbench_store:
+        config.add_cleanup(named(Path(option.kdbench_store)))
     measures = metrics_by_measure()
     performances: dict[Path, Performance] = {}
     for argument in arguments:

@@ -122,7 +122,7 @@ class CaseStages:
 def stages_of(case: Case, suite: Suite, ground: Ground) -> CaseStages:
     """The stages of a case; equal stages of different cases have equal ids and run once."""
     data = {"name": case.pair.data, "sha256": ground.data[case.pair.data]}
-    common = {"task": suite.task, "data": data}
+    common = {"task": suite.task, "data": data, **_digest("tasks", suite.task, "task_digest")}
     teacher = _teacher_network(case.pair, suite, common, ground)
     network = teacher if case.is_teacher else _student_network(case, suite, common, ground, teacher)
     needs = {"network": network}
@@ -130,7 +130,7 @@ def stages_of(case: Case, suite: Suite, ground: Ground) -> CaseStages:
     program = Stage(
         "program",
         f"lower {who} to {case.target}",
-        {**common, "target": case.target, "lowering": suite.lowering.model_dump(mode="json")},
+        {**common, **_target(case.target), "lowering": suite.lowering.model_dump(mode="json")},
         needs,
     )
     return CaseStages(
@@ -148,7 +148,17 @@ def stages_of(case: Case, suite: Suite, ground: Ground) -> CaseStages:
 
 
 def _architecture(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    return {"name": name, "options": dict(options)}
+    return {"name": name, "options": dict(options), **_digest("models", name, "digest")}
+
+
+def _target(name: str) -> dict[str, str]:
+    return {"target": name, **_digest("targets", name, "target_digest")}
+
+
+def _digest(group: str, name: str, key: str) -> dict[str, str]:
+    """The hash of a plug-in's file; nothing for kdbench's own things, whose keys it leaves as they are."""
+    digest = find(group, name).digest()
+    return {key: digest} if digest else {}
 
 
 def _teacher_network(pair: Pair, suite: Suite, common: Mapping[str, Any], ground: Ground) -> Stage:

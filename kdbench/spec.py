@@ -24,7 +24,7 @@ TEACHER = "teacher"
 class Spec(BaseModel):
     """A frozen table of a suite; an unknown key is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True, allow_inf_nan=False)
 
 
 class Pair(Spec):
@@ -114,7 +114,7 @@ class Protocol(Spec):
     min_seconds: Seconds = 0.5
     max_seconds: Seconds = 10.0
     block_ms: Annotated[float, Field(gt=0, le=1000)] = 4.0
-    threads: Positive = 1
+    threads: Annotated[int, Field(ge=1, le=1024)] = 1
     pin: bool = True
     memory_processes: Positive = 3
     timeout_seconds: Annotated[float, Field(gt=0, le=86400)] = 300.0
@@ -143,7 +143,7 @@ class Suite(Spec):
     version: Positive
     description: str = ""
     task: Name = "classification"
-    seeds: tuple[Annotated[int, Field(ge=0, lt=2**31)], ...] = Field(min_length=1)
+    seeds: tuple[Annotated[int, Field(ge=0, lt=2**31, strict=True)], ...] = Field(min_length=1)
     pairs: tuple[Pair, ...] = Field(min_length=1)
     methods: tuple[MethodSpec, ...] = Field(min_length=1)
     targets: tuple[Name, ...] = Field(min_length=1)

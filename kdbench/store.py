@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
 import shutil
 import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +21,7 @@ from platformdirs import user_cache_path
 from kdbench.errors import MeasureError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 STORE_HINT = "point --store or KDBENCH_STORE elsewhere"
 _MANIFEST = "artefact.json"
@@ -50,6 +52,20 @@ def default_store() -> Path:
     """The store's folder: ``KDBENCH_STORE``, else the user's cache folder."""
     named = os.environ.get("KDBENCH_STORE")
     return Path(named) if named else user_cache_path("kdbench") / "store"
+
+
+def named(store: Path) -> Callable[[], None]:
+    """Name the store in this process's environment, for all that is kept beside it; a function that takes it back."""
+    before = os.environ.get("KDBENCH_STORE")
+    os.environ["KDBENCH_STORE"] = str(store.absolute())
+
+    def take_back() -> None:
+        if before is None:
+            os.environ.pop("KDBENCH_STORE", None)
+        else:
+            os.environ["KDBENCH_STORE"] = before
+
+    return take_back
 
 
 def file_sha256(path: Path) -> str:
@@ -105,7 +121,7 @@ class Store:
         with _writing(self.root):
             (self.root / _SCRATCH).mkdir(parents=True, exist_ok=True)
             self.sweep()
-            scratch = Path(tempfile.mkdtemp(dir=self.root / _SCRATCH, prefix=f"{kind}-{os.getpid()}-"))
+            scratch = Path(tempfile.mkdtemp(dir=self.root / _SCRATCH, prefix=f"{kind}-{_here()}-{os.getpid()}-"))
         try:
             yield scratch
             with _writing(self.root):
@@ -128,14 +144,24 @@ class Store:
         return None
 
     def sweep(self) -> None:
-        """Remove what processes that were killed left half-made."""
-        for scratch in (self.root / _SCRATCH).glob("*-*-*"):
-            process = scratch.name.split("-")[1]
-            if not psutil.pid_exists(int(process)):
+        """Remove what processes that were killed left half-made: those of this machine, whose processes can be seen."""
+        for scratch in (self.root / _SCRATCH).glob(f"*-{_here()}-*-*"):
+            process = scratch.name.split("-")[-2]
+            if process.isdecimal() and not psutil.pid_exists(int(process)):
                 shutil.rmtree(scratch, ignore_errors=True)
 
     def _folder(self, kind: str, key: str) -> Path:
         return self.root / kind / key[:2] / key
+
+
+@cache
+def _here() -> str:
+    """What tells this machine, or this container of it, from others that share the store."""
+    try:
+        space = str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        space = ""
+    return hashlib.sha256(f"{platform.node()} {space}".encode()).hexdigest()[:8]
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from kdbench.spec import TEACHER, Budget, Lowering, MethodSpec, Pair, Protocol, 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 _BUDGET = re.compile(r"^\s*(?P<op><=|>=)\s*(?P<limit>-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)\s*$")
 
 
@@ -66,6 +67,8 @@ def read_suite(path: Path, *, quick: bool = False) -> Suite:
         raise UsageError(f"{path} is not UTF-8 text") from None
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path} is not valid TOML: {error}") from None
+    if not _NAME.fullmatch(path.stem):
+        raise UsageError(f"{path}: a suite is named by its file, in letters, digits and . _ + - (found {path.stem!r})")
     over = table.pop("quick", None)
     if quick:
         if not isinstance(over, dict):
@@ -84,7 +87,17 @@ def method_spec(label: str, table: dict[str, Any], where: str) -> MethodSpec:
         raise UsageError(f"{where} use: found {use!r}, expected the name of a method")
     find("methods", use, f"{where}")
     options = {key: value for key, value in table.items() if key != "use"}
-    return MethodSpec(label=label, use=use, options=options)
+    try:
+        return MethodSpec(label=label, use=use, options=options)
+    except ValidationError as error:
+        complaint = error.errors()[0]
+        if complaint["loc"][0] == "label":
+            raise UsageError(f"{where}: a method is called {label!r}, expected letters, digits and . _ + -") from None
+        option = complaint["loc"][1]
+        raise UsageError(
+            f"{where} {label} {option}: found {options[str(option)]!r}, expected a finite number, a text, true or "
+            "false, a list of one of these, or a table of options"
+        ) from None
 
 
 def _suite(table: dict[str, Any], path: Path) -> Suite:
@@ -175,6 +188,8 @@ def _explained(error: ErrorDetails, path: Path, *within: str) -> str:
     found = error["input"]
     shown = f"found {found!r}, " if isinstance(found, str | int | float | bool) or found is None else ""
     message = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "tuple_type":
+        message = "expected [[pairs]]" if key == "pairs" else 'expected a list such as ["..."]'
     if message.startswith("Input should "):
         message = "expected " + message.removeprefix("Input should ").removeprefix("be ")
     return f"{place}: {shown}{message[:1].lower()}{message[1:]}"

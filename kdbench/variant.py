@@ -13,6 +13,9 @@ from kdbench.suite_file import method_spec
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+MOST_SEEDS = 1000
+"""More are a slip of the hand."""
+
 
 def with_methods(suite: Suite, uses: Sequence[str], options: Sequence[str]) -> Suite:
     """``suite`` with more methods: names, or ``FILE.py:CLASS`` (its label is the class's name).
@@ -25,6 +28,8 @@ def with_methods(suite: Suite, uses: Sequence[str], options: Sequence[str]) -> S
     if options and not uses:
         raise UsageError(f"-o {options[0]}: an option needs a --method to belong to")
     table = dict(_option(text) for text in options)
+    if "use" in table:
+        raise UsageError(f"-o use={table['use']}: name the method with --method")
     methods = list(suite.methods)
     for use in uses:
         label = use.rpartition(":")[2]
@@ -47,6 +52,8 @@ def with_seeds(suite: Suite, text: str) -> Suite:
         match = re.fullmatch(r"\s*(\d{1,9})\s*(?:-\s*(\d{1,9})\s*)?", part)
         if match is None or int(match[2] or match[1]) < int(match[1]):
             raise UsageError(f"--seeds {text!r}: expected seeds such as 0,1,2 or 0-9")
+        if int(match[2] or match[1]) - int(match[1]) >= MOST_SEEDS:
+            raise UsageError(f"--seeds {text!r}: more than {MOST_SEEDS} seeds")
         seeds += range(int(match[1]), int(match[2] or match[1]) + 1)
     return suite.model_copy(update={"seeds": tuple(dict.fromkeys(seeds))})
 

@@ -102,8 +102,10 @@ class _Worker:
         )
         theirs.close()
         self.orders: set[str] = set()
+        self._begun = 0
 
     def take(self, orders: Sequence[Order]) -> None:
+        self._begun = os.fstat(self._log.fileno()).st_size
         self.orders = {order.id for order in orders}
         self.connection.send(orders)
 
@@ -126,7 +128,7 @@ class _Worker:
             how = f"signal {-code} ({signal.Signals(-code).name})"
             if -code == signal.SIGKILL:
                 how += ", perhaps for want of memory"
-        self._log.seek(0)
+        self._log.seek(self._begun)  # what it said of orders before is no reason for this end
         said = self._log.read().decode(errors="replace")
         lines = [line.strip() for line in said.splitlines() if line.strip()]
         self._close()

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from kdbench.catalog import GROUPS, entries, find, kind, load, parted
+from kdbench.catalog import GROUPS, Entry, entries, find, kind, load, parted
 from kdbench.errors import UsageError
 
 
@@ -45,6 +45,23 @@ def test_a_thing_in_a_file(tmp_path):
     assert len(digest) == 64
     file.write_text(file.read_text() + "# changed\n")
     assert find("methods", f"{file}:Mine").digest() != digest
+
+
+def test_a_plug_in_of_another_package_is_known_by_its_source(tmp_path, monkeypatch):
+    (tmp_path / "plugged.py").write_text("Mine = 1\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    entry = Entry("methods", "mine", "Mine", "plugged")
+    before = entry.digest()
+    assert len(before) == 64
+    (tmp_path / "plugged.py").write_text("Mine = 2\n")
+    assert entry.digest() != before
+    assert find("methods", "kd").digest() == find("models", "resnet8").digest() == ""
+
+
+def test_a_file_that_ends_python_is_an_error(tmp_path):
+    (tmp_path / "quits.py").write_text("raise SystemExit(0)")
+    with pytest.raises(UsageError, match="quits.py cannot be imported: SystemExit: 0"):
+        find("methods", f"{tmp_path / 'quits.py'}:X").load()
 
 
 def test_errors_of_a_file_are_one_line(tmp_path):

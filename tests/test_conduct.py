@@ -113,6 +113,12 @@ def test_what_fails_is_told_and_stops_only_what_it_fed(store, do, status, reason
     assert leftovers(store) == []
 
 
+def test_a_crash_is_not_blamed_on_what_another_stage_said(store):
+    bug, dead = toy_stage("bug", do="bug"), toy_stage("dead", do="die")
+    outcomes, _, _ = run(store, bug, dead, jobs=1)
+    assert outcomes[dead.id].reason == "the worker died of signal 11 (SIGSEGV)"
+
+
 def test_a_crashed_worker_is_replaced(store):
     bad = [toy_stage(f"bad{i}", do="die") for i in range(2)]
     outcomes, _, _ = run(store, *bad, good := toy_stage("good"), jobs=1)

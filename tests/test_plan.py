@@ -147,6 +147,7 @@ def test_a_method_of_a_file_is_known_by_its_hash(digits, tmp_path):
 @pytest.mark.parametrize(
     ("methods", "options", "line"),
     [
+        (["kd"], ["use=dkd"], "-o use=dkd: name the method with --method"),
         ([], ["a=1"], "-o a=1: an option needs a --method to belong to"),
         (["kd"], ["a"], "-o 'a': expected KEY=VALUE such as temperature=2"),
         (["kd"], [], "--method kd: the suite has a method of that name; give it other options with -o"),

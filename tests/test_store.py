@@ -5,7 +5,7 @@ import os
 import pytest
 
 from kdbench.errors import MeasureError
-from kdbench.store import Store, content_key, default_store
+from kdbench.store import Store, content_key, default_store, named
 
 KEY = "ab" + "0" * 62
 
@@ -105,15 +105,37 @@ def test_the_default_store_is_named_by_the_environment(monkeypatch, tmp_path):
 
 def test_scratch_of_the_dead_is_swept(store):
     put(store)
-    dead = store.root / "tmp" / "toy-999999999-abc"
-    dead.mkdir(parents=True)
-    alive = store.root / "tmp" / f"toy-{os.getpid()}-abc"
-    alive.mkdir()
+    with store.making("toy", KEY, {}, {}) as out:
+        here = out.name.split("-")[1]
+    scratch = {
+        name: store.root / "tmp" / name
+        for name in (
+            f"toy-{here}-999999999-abc",
+            f"toy-{here}-{os.getpid()}-abc",
+            "toy-otherhos-999999999-abc",  # of another machine that shares the store: nobody here can tell
+            "foo",
+            f"toy-{here}-x-y",
+        )
+    }
+    for folder in scratch.values():
+        folder.mkdir()
     put(store)
-    assert (dead.exists(), alive.exists()) == (False, True)
+    assert [folder.exists() for folder in scratch.values()] == [False, True, True, True, True]
 
 
 def test_a_program_is_found_by_its_hash(store):
     artefact = put(store)
     assert store.find("toy", "text", artefact.files["text"]) == artefact
     assert store.find("toy", "text", "0" * 64) is None
+
+
+def test_a_named_store_is_the_default_until_it_is_taken_back(monkeypatch, tmp_path):
+    for before in (None, str(tmp_path / "before")):
+        if before is None:
+            monkeypatch.delenv("KDBENCH_STORE", raising=False)
+        else:
+            monkeypatch.setenv("KDBENCH_STORE", before)
+        take_back = named(tmp_path / "mine")
+        assert default_store() == tmp_path / "mine"
+        take_back()
+        assert os.environ.get("KDBENCH_STORE") == before

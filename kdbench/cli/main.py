@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
+from pathlib import Path
 
 import click
 
 from kdbench import __version__
 from kdbench.cli import cite, compare, doctor, export, measure, results, run, table
 from kdbench.cli import list as list_
-from kdbench.errors import EXIT_INTERRUPTED, EXIT_USAGE, KdbenchError
+from kdbench.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, KdbenchError
 
 HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
@@ -37,7 +39,21 @@ for module in (run, table, compare, list_, measure, export, doctor, results, cit
 
 def main() -> None:
     """Run the command line and exit with the code that the outcome owns."""
-    sys.exit(_outcome())
+    try:
+        code = _outcome()
+    except Exception as error:  # noqa: BLE001 - 1, Python's own code for this, would say that something regressed
+        code = _unforeseen(error)
+    sys.exit(code)
+
+
+def _unforeseen(error: Exception) -> int:
+    if os.environ.get("KDBENCH_DEBUG"):
+        traceback.print_exception(error)
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    words = " ".join(str(error).split())[:300]
+    where = f"{Path(place.filename).name}:{place.lineno}"
+    click.echo(f"kdbench: unexpected {type(error).__name__}: {words} ({where}); KDBENCH_DEBUG=1 shows more", err=True)
+    return EXIT_FAILED
 
 
 def _outcome() -> int:

@@ -33,8 +33,10 @@ def host(name: str = "host") -> Host:
     A compiler that ``$CXX`` names and that does not exist is an error when a job runs, not a reason to do without.
 
     Raises:
-        UsageError: ``KDBENCH_RUNNER`` names no runner.
+        UsageError: ``KDBENCH_RUNNER`` names no runner, or the name has more than the host's.
     """
+    if name != "host":
+        raise UsageError(f"device {name!r}: this machine is called host, and nothing follows")
     wanted = os.environ.get("KDBENCH_RUNNER") or ("native" if os.environ.get("CXX") or find_compiler() else "python")
     if wanted not in RUNNERS:
         raise UsageError(f"KDBENCH_RUNNER={wanted!r}: expected native or python")

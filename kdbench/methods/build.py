@@ -28,7 +28,13 @@ def method_from(use: str, options: Mapping[str, Any], where: str = "") -> Method
     made = find("methods", use, where).load()
     if not (isinstance(made, type) and issubclass(made, Method)):
         raise UsageError(f"method {use!r}{_space(where)} is not a subclass of kdbench.methods.method.Method")
-    return made(**_checked(made, use, options, where))
+    checked = _checked(made, use, options, where)
+    try:
+        return made(**checked)
+    except UsageError:
+        raise
+    except Exception as error:
+        raise UsageError(f"method {use!r}{_space(where)} cannot be made: {type(error).__name__}: {error}") from error
 
 
 def _checked(made: type[Method], use: str, options: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -43,7 +49,9 @@ def _checked(made: type[Method], use: str, options: Mapping[str, Any], where: st
         f"option{i}": (annotation, Field(default, alias=name))
         for i, (name, (annotation, default)) in enumerate(known.items())
     }
-    model = create_model("Options", __config__=ConfigDict(strict=True, arbitrary_types_allowed=True), **fields)
+    model = create_model(
+        "Options", __config__=ConfigDict(strict=True, arbitrary_types_allowed=True, allow_inf_nan=False), **fields
+    )
     try:
         checked = model.model_validate(dict(options))
     except ValidationError as error:

@@ -1,5 +1,6 @@
 """What a person can get wrong: each is one exact line and an exit code, never a traceback, and writes nothing."""
 
+import shlex
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,19 @@ def folder(tmp_path, monkeypatch):
         SUITE.replace('student = "dscnn"', 'student = "dscnn"\nstudent_options = { widht = 4 }')
     )
     Path("device.toml").write_text(SUITE.replace("seeds", 'devices = ["phone:1"]\nseeds'))
+    Path("my suite.toml").write_text(SUITE)
+    Path("good@quick.toml").write_text(SUITE)
+    Path("infinite.toml").write_text(SUITE.replace("lr = 0.05", "lr = inf", 1))
+    Path("label.toml").write_text(SUITE.replace("kd = {}", '"k/d" = { use = "kd" }'))
+    Path("text.toml").write_text(SUITE.replace('targets = ["xnnpack-fp32"]', 'targets = "xnnpack-fp32"'))
+    Path("pair.toml").write_text(SUITE.replace("[[pairs]]", "[pairs]"))
+    Path("seed.toml").write_text(SUITE.replace("seeds = [0]", "seeds = [true]"))
+    Path("threads.toml").write_text(SUITE + "[protocol]\nthreads = 1000000\n")
+    Path("named.toml").write_text(SUITE.replace("seeds", 'devices = ["host:foo"]\nseeds'))
+    Path("quits.py").write_text("raise SystemExit(0)\n")
+    Path("raises.py").write_text(
+        "from kdbench.methods.kd import KD\nclass Raises(KD):\n    def __init__(self):\n        raise KeyError('x')\n"
+    )
     Path("broken.toml").write_text("version = ")
     Path("empty.toml").write_text("")
     Path("list.toml").write_text(
@@ -92,7 +106,26 @@ BAD = [
         "kdbench: model 'dscnn' in [pairs] student_options has no option 'widht'; did you mean 'width'?",
     ),
     ("run good.toml --quick", 2, "kdbench: good.toml has no [quick] table, so it cannot run with --quick"),
+    ("run 'my suite.toml'", 2, "kdbench: my suite.toml: a suite is named by its file, in letters, digits and"),
+    ("run good@quick.toml", 2, "kdbench: good@quick.toml: a suite is named by its file, in letters, digits and"),
+    ("run infinite.toml", 2, "kdbench: infinite.toml [recipes.teacher] lr: found inf, expected a finite number"),
+    ("run label.toml", 2, "kdbench: in label.toml [methods]: a method is called 'k/d', expected letters, digits and"),
+    ("run text.toml", 2, "kdbench: text.toml targets: found 'xnnpack-fp32', expected a list such as"),
+    ("run pair.toml", 2, "kdbench: pair.toml pairs: expected [[pairs]]"),
+    ("run seed.toml", 2, "kdbench: seed.toml seeds[0]: found True, expected a valid integer"),
+    ("run threads.toml", 2, "kdbench: threads.toml [protocol] threads: found 1000000, expected less than or equal to"),
+    ("run named.toml", 2, "kdbench: device 'host:foo': this machine is called host, and nothing follows"),
     # selections and variants
+    ("run good.toml --seeds 0-999999999", 2, "kdbench: --seeds '0-999999999': more than 1000 seeds"),
+    ("run good.toml --method at -o use=dkd", 2, "kdbench: -o use=dkd: name the method with --method"),
+    ("run good.toml --method at -o beta=inf", 2, "kdbench: of --method at beta: found inf, expected a finite number"),
+    (
+        "run good.toml --method at -o beta=1979-05-27",
+        2,
+        "kdbench: of --method at beta: found datetime.date(1979, 5, 27)",
+    ),
+    ("run good.toml --method quits.py:X", 2, "kdbench: quits.py cannot be imported: SystemExit: 0"),
+    ("run good.toml --method raises.py:Raises", 2, "kdbench: method 'raises.py:Raises' in [methods] cannot be made:"),
     ("run good.toml --only kd", 2, "kdbench: --only 'kd': expected AXIS=VALUE such as method=kd"),
     ("run good.toml --only methd=kd", 2, "kdbench: --only 'methd=kd': unknown axis 'methd'; did you mean 'method'?"),
     (
@@ -156,7 +189,7 @@ def test_a_mistake_is_one_line_and_a_code(folder, monkeypatch, capfd, words, cod
     before = snapshot(folder)
     monkeypatch.setenv("KDBENCH_STORE", "store")
     monkeypatch.setenv("KDBENCH_RESULTS", "results")
-    monkeypatch.setattr("sys.argv", ["kdbench", *words.split()])
+    monkeypatch.setattr("sys.argv", ["kdbench", *shlex.split(words)])
     with pytest.raises(SystemExit) as ended:
         main()
     said = capfd.readouterr().err

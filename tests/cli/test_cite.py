@@ -27,6 +27,7 @@ def results(tmp_path, monkeypatch):
     for name in ("mine", "made"):
         (tmp_path / "suites" / f"{name}.toml").write_text(SUITE, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("KDBENCH_RESULTS", raising=False)
     return tmp_path / "results"
 
 

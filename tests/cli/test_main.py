@@ -85,3 +85,18 @@ def test_a_closed_pipe_is_no_error():
         f"{sys.executable} -m kdbench list models | true", shell=True, capture_output=True, text=True, check=False
     )
     assert pipe.stderr == ""
+
+
+def test_the_unforeseen_is_one_line_and_no_regression(monkeypatch, capsys):
+    def breaks(**_keywords):
+        raise ZeroDivisionError("by\nzero")
+
+    monkeypatch.setattr(entry.cli, "main", breaks)
+    for debug in ("", "1"):
+        monkeypatch.setenv("KDBENCH_DEBUG", debug)
+        with pytest.raises(SystemExit) as ended:
+            entry.main()
+        said = capsys.readouterr().err
+        assert ended.value.code == 3
+        assert said.splitlines()[-1].startswith("kdbench: unexpected ZeroDivisionError: by zero (test_main.py:")
+        assert ("Traceback" in said) == bool(debug)

@@ -10,8 +10,8 @@ from kdbench.errors import MeasureError, UsageError
 from kdbench.measures.metric import METRICS
 
 
-def invoke(path, *words, store="nowhere"):
-    quick = ["--processes", "1", "--store", str(store)]
+def invoke(path, *words, store=None):
+    quick = ["--processes", "1", *(["--store", str(store)] if store else [])]
     return CliRunner().invoke(command, [str(path), *quick, *words], standalone_mode=False)
 
 

@@ -128,16 +128,17 @@ def _space(where: str) -> str:
 
 def _source_of(module: str) -> Path | None:
     """The source file of a module of this or another package, found without importing that package."""
-    spec = importlib.util.find_spec(module.partition(".")[0])
-    if spec is None or spec.origin is None:
+    root, *parts = module.split(".")
+    spec = importlib.util.find_spec(root)
+    if spec is None:
         return None
-    root = Path(spec.origin)
-    if "." not in module:
-        return root
-    path = root.parent.joinpath(*module.split(".")[1:])
-    for candidate in (path.with_suffix(".py"), path / "__init__.py"):
-        if candidate.is_file():
-            return candidate
+    if not parts:
+        return Path(spec.origin) if spec.origin else None
+    for folder in spec.submodule_search_locations or ():  # several, and no origin, in a namespace package
+        path = Path(folder).joinpath(*parts)
+        for candidate in (path.with_suffix(".py"), path / "__init__.py"):
+            if candidate.is_file():
+                return candidate
     return None
 
 

@@ -58,6 +58,19 @@ def test_a_plug_in_of_another_package_is_known_by_its_source(tmp_path, monkeypat
     assert find("methods", "kd").digest() == find("models", "resnet8").digest() == ""
 
 
+def test_a_plug_in_of_a_namespace_package_is_known_by_its_source(tmp_path, monkeypatch):
+    for place in ("other", "mine"):
+        (tmp_path / place / "spaced").mkdir(parents=True)
+        monkeypatch.syspath_prepend(str(tmp_path / place))
+    file = tmp_path / "other" / "spaced" / "plugged.py"
+    file.write_text("Mine = 1\n")
+    entry = Entry("methods", "mine", "Mine", "spaced.plugged")
+    before = entry.digest()
+    assert len(before) == 64
+    file.write_text("Mine = 2\n")
+    assert entry.digest() != before
+
+
 def test_a_file_that_ends_python_is_an_error(tmp_path):
     (tmp_path / "quits.py").write_text("raise SystemExit(0)")
     with pytest.raises(UsageError, match="quits.py cannot be imported: SystemExit: 0"):

@@ -1,7 +1,10 @@
 import re
+from dataclasses import replace
 
 import pytest
 
+from kdbench import catalog
+from kdbench.catalog import entries
 from kdbench.errors import UsageError
 from kdbench.plan import Ground, cases_of, select, stages_of
 from kdbench.suite_file import read_suite, suite_path
@@ -142,6 +145,25 @@ def test_a_method_of_a_file_is_known_by_its_hash(digits, tmp_path):
     suite = with_methods(digits, [f"{file}:Mine"], [])
     assert suite.methods[-1].label == "Mine"
     assert len(stages(suite, method="Mine").network.spec["method"]["digest"]) == 64
+
+
+@pytest.mark.parametrize(
+    ("group", "stage"), [("models", "network"), ("methods", "network"), ("tasks", "network"), ("targets", "program")]
+)
+def test_an_edited_plug_in_of_another_package_is_another_stage(digits, tmp_path, monkeypatch, group, stage):
+    file = tmp_path / f"plugged_{group}.py"
+    monkeypatch.syspath_prepend(str(tmp_path))
+    case = next(c for c in cases_of(digits) if c.method.label == "kd")
+    names = {"models": case.pair.student, "methods": "kd", "tasks": digits.task, "targets": case.target}
+    own = entries(group)[names[group]]
+    file.write_text(f"from {own.module} import {own.attribute}\n")
+    before = stages_of(case, digits, GROUND)
+    known = entries(group) | {own.name: replace(own, module=file.stem)}
+    monkeypatch.setattr(catalog, "entries", lambda wanted: known if wanted == group else entries(wanted))
+    plugged = stages_of(case, digits, GROUND)
+    file.write_text(file.read_text() + "# edited\n")
+    edited = stages_of(case, digits, GROUND)
+    assert len({getattr(stages, stage).id for stages in (before, plugged, edited)}) == 3
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 import tempfile
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 STORE_HINT = "point --store or KDBENCH_STORE elsewhere"
 _MANIFEST = "artefact.json"
 _SCRATCH = "tmp"
+_PROCESS = re.compile("[0-9]{1,9}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +149,7 @@ class Store:
         """Remove what processes that were killed left half-made: those of this machine, whose processes can be seen."""
         for scratch in (self.root / _SCRATCH).glob(f"*-{_here()}-*-*"):
             process = scratch.name.split("-")[-2]
-            if process.isdecimal() and not psutil.pid_exists(int(process)):
+            if _PROCESS.fullmatch(process) and not psutil.pid_exists(int(process)):
                 shutil.rmtree(scratch, ignore_errors=True)
 
     def _folder(self, kind: str, key: str) -> Path:

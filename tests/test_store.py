@@ -115,12 +115,13 @@ def test_scratch_of_the_dead_is_swept(store):
             "toy-otherhos-999999999-abc",  # of another machine that shares the store: nobody here can tell
             "foo",
             f"toy-{here}-x-y",
+            f"toy-{here}-{10**30}-abc",  # more than a process's number can be
         )
     }
     for folder in scratch.values():
         folder.mkdir()
     put(store)
-    assert [folder.exists() for folder in scratch.values()] == [False, True, True, True, True]
+    assert [folder.exists() for folder in scratch.values()] == [False, True, True, True, True, True]
 
 
 def test_a_program_is_found_by_its_hash(store):

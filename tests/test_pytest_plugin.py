@@ -12,6 +12,7 @@ import kdbench.performance
 import kdbench.results
 import kdbench.store
 import kdbench.suite_items
+from kdbench.devices.runner.build import cache_folder
 
 pytest_plugins = ["pytester"]
 
@@ -156,6 +157,15 @@ def test_bad_input_is_one_usage_line(pytester, suite, arguments, line):
 
 def test_a_missing_suite_is_a_usage_error(pytester, suite):
     assert refused(pytester, "suites/none.toml") == "cannot read suites/none.toml: No such file or directory"
+
+
+def test_what_is_kept_beside_the_store_is_beside_the_one_of_the_option(pytester, suite):
+    config = pytester.parseconfig(suite, "--kdbench-store=mine")
+    before = cache_folder()
+    kdbench.harness.harness(config, [suite])
+    assert cache_folder() == pytester.path / "mine" / "runner"
+    config._ensure_unconfigure()
+    assert cache_folder() == before == pytester.path / "store" / "runner"
 
 
 def test_messages_name_the_options_of_pytest():

@@ -151,7 +151,7 @@ def _check_options(suite: Suite, cases: Sequence[Case], datasets: Mapping[str, D
 
     task = load("tasks", suite.task)()
     for method in {case.method.label: case.method for case in cases}.values():
-        method_from(method.use, method.options, "in [methods]")
+        method_from(method.use, method.options, method.where)
     with torch.device("meta"):
         for pair in {case.pair.id: case.pair for case in cases}.values():
             dataset = datasets[pair.data]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=64)]
 DataName = Annotated[
@@ -86,6 +87,13 @@ class Recipe(Spec):
         return self
 
 
+@dataclass(frozen=True)
+class _Read:
+    """Where something was read, which makes no two things different."""
+
+    where: str = field(default="in [methods]", compare=False)
+
+
 class MethodSpec(Spec):
     """A method as a suite runs it: the name in tables, the class to load, its options.
 
@@ -95,6 +103,18 @@ class MethodSpec(Spec):
     label: Name
     use: str
     options: dict[str, Option | Options] = {}
+    _read: _Read = PrivateAttr(_Read())
+
+    @property
+    def where(self) -> str:
+        """Where it was read, for errors; records do not hold it."""
+        return self._read.where
+
+    def read_from(self, where: str) -> Self:
+        """The same method, read there."""
+        copy = self.model_copy()
+        copy._read = _Read(where)  # noqa: SLF001 - of its own class
+        return copy
 
 
 class Lowering(Spec):

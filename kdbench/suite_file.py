@@ -88,7 +88,7 @@ def method_spec(label: str, table: dict[str, Any], where: str) -> MethodSpec:
     find("methods", use, f"{where}")
     options = {key: value for key, value in table.items() if key != "use"}
     try:
-        return MethodSpec(label=label, use=use, options=options)
+        return MethodSpec(label=label, use=use, options=options).read_from(where)
     except ValidationError as error:
         complaint = error.errors()[0]
         if complaint["loc"][0] == "label":

@@ -33,7 +33,7 @@ def method_from(use: str, options: Mapping[str, Any], where: str = "") -> Method
         return made(**checked)
     except UsageError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UsageError(f"method {use!r}{_space(where)} cannot be made: {type(error).__name__}: {error}") from error
 
 

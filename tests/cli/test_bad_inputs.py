@@ -55,6 +55,9 @@ def folder(tmp_path, monkeypatch):
     Path("raises.py").write_text(
         "from kdbench.methods.kd import KD\nclass Raises(KD):\n    def __init__(self):\n        raise KeyError('x')\n"
     )
+    Path("exits.py").write_text(
+        "from kdbench.methods.kd import KD\nclass Exits(KD):\n    def __init__(self):\n        raise SystemExit(0)\n"
+    )
     Path("broken.toml").write_text("version = ")
     Path("empty.toml").write_text("")
     Path("list.toml").write_text(
@@ -133,6 +136,11 @@ BAD = [
         "run good.toml --method raises.py:Raises",
         2,
         "kdbench: method 'raises.py:Raises' of --method cannot be made: KeyError: 'x'",
+    ),
+    (
+        "run good.toml --method exits.py:Exits",
+        2,
+        "kdbench: method 'exits.py:Exits' of --method cannot be made: SystemExit: 0",
     ),
     ("run good.toml --only kd", 2, "kdbench: --only 'kd': expected AXIS=VALUE such as method=kd"),
     ("run good.toml --only methd=kd", 2, "kdbench: --only 'methd=kd': unknown axis 'methd'; did you mean 'method'?"),

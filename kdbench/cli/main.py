@@ -30,6 +30,8 @@ def cli() -> None:
     kdbench export CASE --to DIR     the program to ship, with everything its user needs
 
     Exit codes: 0 ok, 1 regressed or budget broken, 2 usage, 3 could not measure, 4 no verdict, 130 interrupted.
+
+    KDBENCH_DEBUG=1 shows the traceback of an error that kdbench did not foresee.
     """  # noqa: D301 - click reads the escape as "do not wrap"
 
 

@@ -87,6 +87,10 @@ def test_a_closed_pipe_is_no_error():
     assert pipe.stderr == ""
 
 
+def test_the_way_to_a_traceback_is_in_the_help():
+    assert "KDBENCH_DEBUG=1" in kdbench("-h").stdout
+
+
 def test_the_unforeseen_is_one_line_and_no_regression(monkeypatch, capsys):
     def breaks(**_keywords):
         raise ZeroDivisionError("by\nzero")

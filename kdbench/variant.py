@@ -45,14 +45,14 @@ def with_seeds(suite: Suite, text: str) -> Suite:
     """``suite`` with the seeds of ``text``: ``0,1,2`` or ``0-9``, or both.
 
     Raises:
-        UsageError: not of that form.
+        UsageError: not of that form, or too many.
     """
     seeds: list[int] = []
     for part in text.split(","):
         match = re.fullmatch(r"\s*(\d{1,9})\s*(?:-\s*(\d{1,9})\s*)?", part)
         if match is None or int(match[2] or match[1]) < int(match[1]):
             raise UsageError(f"--seeds {text!r}: expected seeds such as 0,1,2 or 0-9")
-        if int(match[2] or match[1]) - int(match[1]) >= MOST_SEEDS:
+        if len(seeds) + int(match[2] or match[1]) - int(match[1]) >= MOST_SEEDS:
             raise UsageError(f"--seeds {text!r}: more than {MOST_SEEDS} seeds")
         seeds += range(int(match[1]), int(match[2] or match[1]) + 1)
     return suite.model_copy(update={"seeds": tuple(dict.fromkeys(seeds))})

@@ -124,6 +124,7 @@ BAD = [
     ("run named.toml", 2, "kdbench: device 'host:foo': this machine is called host, and nothing follows"),
     # selections and variants
     ("run good.toml --seeds 0-999999999", 2, "kdbench: --seeds '0-999999999': more than 1000 seeds"),
+    ("run good.toml --seeds 0-999,1000", 2, "kdbench: --seeds '0-999,1000': more than 1000 seeds"),
     ("run good.toml --method at -o use=dkd", 2, "kdbench: -o use=dkd: name the method with --method"),
     ("run good.toml --method at -o beta=inf", 2, "kdbench: of --method at beta: found inf, expected a finite number"),
     (

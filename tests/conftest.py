@@ -1,11 +1,18 @@
 """Small real programs, lowered once a session and only where a test asks for one."""
 
 import hashlib
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+
+def pytest_configure():
+    """Let Ctrl-C reach what tests start, also where the shell that started them has it ignored (``&`` in a script)."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @dataclass(frozen=True)

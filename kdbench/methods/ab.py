@@ -1,6 +1,5 @@
 """Activation boundaries."""
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -8,7 +7,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from kdbench.methods.feature import levelled, paired
+from kdbench.methods.feature import connectors, levelled, paired
 from kdbench.methods.method import Method, Phase, Setting, Shapes, Step
 from kdbench.methods.option import Weight
 from kdbench.models.network import PRE
@@ -56,9 +55,7 @@ class AB(Method):
 
     def prepare(self, setting: Setting) -> nn.Module:
         """A connector a stage."""
-        self.connectors = nn.ModuleList(
-            connector(setting.student_shapes[ours][0], setting.teacher_shapes[theirs][0]) for ours, theirs in self.pairs
-        )
+        self.connectors = connectors(self.pairs, setting.student_shapes, setting.teacher_shapes)
         return self.connectors
 
     def phases(self) -> Sequence[Phase]:
@@ -75,13 +72,6 @@ class AB(Method):
             student, teacher = levelled(features, step.teacher.features[theirs + PRE])
             terms.append(2.0 ** (level - len(self.pairs)) * crossed(student, teacher, self.margin))
         return {"boundary": _SCALE * self.beta * torch.stack(terms).sum()}
-
-
-def connector(channels: int, width: int) -> nn.Sequential:
-    """A 1x1 convolution with batch norm, from the student's channels to the teacher's, drawn as in OFD's code."""
-    convolution = nn.Conv2d(channels, width, 1, bias=False)
-    nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
-    return nn.Sequential(OrderedDict(conv=convolution, norm=nn.BatchNorm2d(width)))
 
 
 def crossed(student: Tensor, teacher: Tensor, margin: float) -> Tensor:

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from kdbench.errors import UsageError
 from kdbench.methods.chance import local
+from kdbench.methods.feature import last
 from kdbench.methods.method import Method, Setting, Shapes, Step
 from kdbench.methods.option import Temperature, Weight
 
@@ -57,7 +58,7 @@ class CRD(Method):
 
     def taps(self, student: Shapes, teacher: Shapes) -> tuple[Sequence[str], Sequence[str]]:
         """The last stage of each."""
-        self.student_stage, self.teacher_stage = _last(student, "student"), _last(teacher, "teacher")
+        self.student_stage, self.teacher_stage = last(student, "student"), last(teacher, "teacher")
         return [self.student_stage], [self.teacher_stage]
 
     def prepare(self, setting: Setting) -> nn.Module:
@@ -155,9 +156,3 @@ class Others:
         # Places are counted in the order of classes, past the item's own class.
         place = torch.where(place < start, place, place + own)
         return self._order[place]
-
-
-def _last(shapes: Shapes, whose: str) -> str:
-    if not shapes:
-        raise UsageError(f"the {whose} names no stages, and crd needs one")
-    return list(shapes)[-1]

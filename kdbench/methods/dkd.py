@@ -6,9 +6,7 @@ from torch.nn import functional
 
 from kdbench.methods.method import Method, Step
 from kdbench.methods.option import Share, Temperature, Weight
-
-WARMUP = 20 / 240
-"""The reference warm-up, 20 of 240 epochs, as a share of the training."""
+from kdbench.methods.warmup import WARMUP, warmed
 
 
 class DKD(Method):
@@ -45,21 +43,13 @@ class DKD(Method):
 
     def losses(self, step: Step) -> dict[str, Tensor]:
         """``label``, ``tckd`` and ``nckd``, with their weights."""
-        targets = step.batch.targets
-        if targets.ndim > 1:
-            targets = targets.argmax(dim=1)
-        target, other = decoupled(step.student.logits, step.teacher.logits, targets, self.temperature)
+        target, other = decoupled(step.student.logits, step.teacher.logits, step.batch.classes, self.temperature)
         weight = warmed(step.epoch, self.warmup * step.epochs) * self.temperature**2
         return {
             "label": self.label * step.label_loss(),
             "tckd": weight * self.alpha * target.mean(),
             "nckd": weight * self.beta * other.mean(),
         }
-
-
-def warmed(epoch: int, length: float) -> float:
-    """The share of the full weight in an epoch (from 0) of a linear warm-up over ``length`` epochs."""
-    return min((epoch + 1) / length, 1.0) if length > 0 else 1.0
 
 
 def decoupled(student: Tensor, teacher: Tensor, targets: Tensor, temperature: float) -> tuple[Tensor, Tensor]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
 from torch.nn import functional
 
 from kdbench.catalog import suggestion
@@ -69,6 +71,20 @@ def deepest(shapes: Shapes, whose: str) -> str:
         UsageError: the network has no map.
     """
     return _maps(shapes, whose)[-1]
+
+
+def connectors(pairs: Sequence[tuple[str, str]], student: Shapes, teacher: Shapes) -> nn.ModuleList:
+    """For each pair of stages a 1x1 convolution from the student's channels to the teacher's, and its batch norm.
+
+    Drawn as in the code of Heo et al. 2019 ("A Comprehensive Overhaul of Feature Distillation").
+    """
+    made = nn.ModuleList()
+    for ours, theirs in pairs:
+        width = teacher[theirs][0]
+        convolution = nn.Conv2d(student[ours][0], width, 1, bias=False)
+        nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
+        made.append(nn.Sequential(OrderedDict(conv=convolution, norm=nn.BatchNorm2d(width))))
+    return made
 
 
 def levelled(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:

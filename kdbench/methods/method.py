@@ -44,6 +44,11 @@ class Batch:
     targets: Tensor
     index: Tensor
 
+    @property
+    def classes(self) -> Tensor:
+        """The class of each item, [B]: after mixup the likeliest."""
+        return self.targets.argmax(dim=1) if self.targets.ndim > 1 else self.targets
+
 
 @dataclass(frozen=True, slots=True)
 class Step:

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from kdbench.methods.ab import connector
-from kdbench.methods.feature import levelled, paired
+from kdbench.methods.feature import connectors, levelled, paired
 from kdbench.methods.method import Method, Setting, Shape, Shapes, Step
 from kdbench.methods.option import Weight
 from kdbench.models.network import PRE, features
@@ -47,9 +46,7 @@ class OFD(Method):
 
     def prepare(self, setting: Setting) -> nn.Module:
         """A connector a stage; also the teacher's margins."""
-        self.connectors = nn.ModuleList(
-            connector(setting.student_shapes[ours][0], setting.teacher_shapes[theirs][0]) for ours, theirs in self.pairs
-        )
+        self.connectors = connectors(self.pairs, setting.student_shapes, setting.teacher_shapes)
         self.margins: dict[str, Tensor | None] = {theirs + PRE: None for _, theirs in self.pairs}
         if setting.teacher is not None:
             self.margins = margins(setting.teacher, setting.shape, list(self.margins))

@@ -9,10 +9,10 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from kdbench.methods.dkd import WARMUP, warmed
 from kdbench.methods.feature import MAP, paired, pooled
 from kdbench.methods.method import Method, Setting, Shape, Shapes, Step
 from kdbench.methods.option import Share, Weight
+from kdbench.methods.warmup import WARMUP, warmed
 from kdbench.models.network import PRE
 
 _GRIDS = (4, 2, 1)
@@ -33,7 +33,7 @@ class ReviewKD(Method):
     constants of their code: the teacher's features before each stage's last ReLU and the student's after it, the pooled
     ones [B, D] as a deepest level of 1x1, a common width of the student's deepest level and at most 512, b = 1 (picked
     by hand a pair there: 0.6 to 8). Their weight grows over the first 20 of 240 epochs; w(e) is
-    ``kdbench.methods.dkd.warmed``, in shares of the training. Shapes come from a dry run, where theirs are tables a
+    ``kdbench.methods.warmup.warmed``, in shares of the training. Shapes come from a dry run, where theirs are tables a
     pair; networks of unequal depth are matched by ``kdbench.methods.feature.paired``; where the resolutions of a level
     differ both are averaged down to the smaller, where theirs repeats pixels of the student's.
     """

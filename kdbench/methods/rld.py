@@ -4,9 +4,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from kdbench.methods.dkd import WARMUP, parts, warmed
+from kdbench.methods.dkd import parts
 from kdbench.methods.method import Method, Step
 from kdbench.methods.option import Share, Temperature, Weight
+from kdbench.methods.warmup import WARMUP, warmed
 
 
 class RLD(Method):
@@ -45,9 +46,7 @@ class RLD(Method):
 
     def losses(self, step: Step) -> dict[str, Tensor]:
         """``label``, ``scd`` and ``mcd``, with their weights."""
-        student, teacher, targets = step.student.logits, step.teacher.logits, step.batch.targets
-        if targets.ndim > 1:
-            targets = targets.argmax(dim=1)
+        student, teacher, targets = step.student.logits, step.teacher.logits, step.batch.classes
         confidence = confidence_gap(student, teacher, targets, self.confidence_temperature)
         masked = masked_divergence(student, teacher, targets, self.temperature)
         weight = warmed(step.epoch, self.warmup * step.epochs)

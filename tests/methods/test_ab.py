@@ -1,29 +1,13 @@
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
+from connectors import connected, prepared
 from lessons import two_steps
 
 from kdbench.errors import UsageError
 from kdbench.methods.ab import AB, crossed
 from kdbench.methods.build import method_from
-
-STUDENT = {"stem": (3, 8, 8), "one": (3, 8, 8), "two": (3, 4, 4), "pool": (3,)}
-TEACHER = {"stem": (4, 8, 8), "a": (4, 8, 8), "b": (5, 8, 8), "c": (6, 8, 8), "pool": (6,)}
-
-
-def prepared(setting, **options):
-    method = AB(**options)
-    taps = method.taps(STUDENT, TEACHER)
-    torch.manual_seed(0)
-    return method, taps, method.prepare(setting(STUDENT, TEACHER)).double()
-
-
-def connected(connector, maps):
-    out = np.einsum("oc,bchw->bohw", connector.conv.weight.detach().numpy()[:, :, 0, 0], maps)
-    mean, variance = out.mean(axis=(0, 2, 3), keepdims=True), out.var(axis=(0, 2, 3), keepdims=True)
-    return (out - mean) / np.sqrt(variance + 1e-5)
 
 
 def a(s, t, margin):
@@ -34,7 +18,7 @@ def a(s, t, margin):
 
 
 def test_value_and_gradient_of_the_first_phase(draw, step, setting):
-    method, taps, connectors = prepared(setting, beta=2.0, margin=0.5)
+    method, taps, connectors = prepared(AB(beta=2.0, margin=0.5), setting)
     assert taps == (["one.pre", "two.pre"], ["b.pre", "c.pre"])
     ours = {"one.pre": draw(2, 3, 8, 8, grad=True), "two.pre": draw(2, 3, 4, 4)}
     theirs = {"b.pre": draw(2, 5, 8, 8), "c.pre": draw(2, 6, 8, 8)}
@@ -78,7 +62,7 @@ def test_the_teacher_counts_by_its_signs_alone(draw):
 
 
 def test_the_second_phase_is_labels_alone(draw, step, setting):
-    method, _, _ = prepared(setting)
+    method, _, _ = prepared(AB(), setting)
     z = draw(4, 4)
     made = replace(step(z, z), phase="labels")
     assert method.losses(made) == {"label": made.label_loss()}

@@ -3,6 +3,7 @@ from collections import OrderedDict
 import numpy as np
 import pytest
 import torch
+from connectors import connected, prepared
 from lessons import two_steps
 from scipy import integrate, stats
 from torch import nn
@@ -12,25 +13,9 @@ from kdbench.methods.build import method_from
 from kdbench.methods.ofd import OFD, margins, mean_below_zero, normal_margin, partial_distance
 from kdbench.models.network import build
 
-STUDENT = {"stem": (3, 8, 8), "one": (3, 8, 8), "two": (3, 4, 4), "pool": (3,)}
-TEACHER = {"stem": (4, 8, 8), "a": (4, 8, 8), "b": (5, 8, 8), "c": (6, 8, 8), "pool": (6,)}
-
-
-def prepared(setting, **options):
-    method = OFD(**options)
-    taps = method.taps(STUDENT, TEACHER)
-    torch.manual_seed(0)
-    return method, taps, method.prepare(setting(STUDENT, TEACHER)).double()
-
-
-def connected(connector, maps):
-    out = np.einsum("oc,bchw->bohw", connector.conv.weight.detach().numpy()[:, :, 0, 0], maps)
-    mean, variance = out.mean(axis=(0, 2, 3), keepdims=True), out.var(axis=(0, 2, 3), keepdims=True)
-    return (out - mean) / np.sqrt(variance + 1e-5)
-
 
 def test_value_and_gradient(draw, step, setting):
-    method, taps, connectors = prepared(setting, beta=0.1)
+    method, taps, connectors = prepared(OFD(beta=0.1), setting)
     assert taps == (["one.pre", "two.pre"], ["b.pre", "c.pre"])
     method.margins["b.pre"] = torch.tensor([-0.1, -1.0, -3.0, -0.5, -2.0], dtype=torch.float64)
     ours = {"one.pre": draw(2, 3, 8, 8, grad=True), "two.pre": draw(2, 3, 4, 4)}

@@ -45,13 +45,13 @@ class Entry:
             raise UsageError(f"{where} has no {self.attribute!r} ({kind(self.group)} {self.name!r})") from None
 
     def digest(self) -> str:
-        """The sha256 of a plug-in's file, of the user's or of another package; empty for kdbench's own things.
+        """The sha256 of a plug-in: of the user's file, or of all sources of another package; empty for kdbench's own.
 
         What kdbench's own things make is told apart by the ``VERSION`` of the stages.
         """
-        own = self.module.partition(".")[0] == "kdbench"
-        path = self.file or (None if own else _source_of(self.module))
-        return hashlib.sha256(path.read_bytes()).hexdigest() if path else ""
+        if self.file:
+            return hashlib.sha256(self.file.read_bytes()).hexdigest()
+        return "" if self.module.partition(".")[0] == "kdbench" else _package_digest(self.module)
 
     def summary(self) -> str:
         """The first line of the thing's docstring, read from its source without importing it."""
@@ -140,6 +140,23 @@ def _source_of(module: str) -> Path | None:
             if candidate.is_file():
                 return candidate
     return None
+
+
+def _package_digest(module: str) -> str:
+    """The sha256 of the sources of the package that a module lies in: what it offers may stand in another of its files.
+
+    In a namespace package, which several packages share, it is the folder below that is a package of its own.
+    """
+    source = _source_of(module)
+    if source is None:
+        return ""
+    root = source
+    while (root.parent / "__init__.py").is_file():
+        root = root.parent
+    digest = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")) if root.is_dir() else [root]:
+        digest.update(f"{path.relative_to(root.parent)}\0".encode() + path.read_bytes() + b"\0")
+    return digest.hexdigest()
 
 
 def _first_line(source: str, attribute: str) -> str:

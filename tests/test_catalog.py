@@ -58,6 +58,21 @@ def test_a_plug_in_of_another_package_is_known_by_its_source(tmp_path, monkeypat
     assert find("methods", "kd").digest() == find("models", "resnet8").digest() == ""
 
 
+def test_an_edit_behind_a_re_export_is_another_plug_in(tmp_path, monkeypatch):
+    package = tmp_path / "exporting"
+    package.mkdir()
+    (package / "__init__.py").write_text("from exporting._impl import Mine\n")
+    (package / "_impl.py").write_text("Mine = 1\n")
+    (tmp_path / "beside.py").write_text("")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    entry = Entry("methods", "mine", "Mine", "exporting")
+    before = entry.digest()
+    (tmp_path / "beside.py").write_text("another = 'package'\n")
+    assert entry.digest() == before
+    (package / "_impl.py").write_text("Mine = 2\n")
+    assert entry.digest() != before
+
+
 def test_a_plug_in_of_a_namespace_package_is_known_by_its_source(tmp_path, monkeypatch):
     for place in ("other", "mine"):
         (tmp_path / place / "spaced").mkdir(parents=True)

@@ -157,7 +157,13 @@ def _check_options(suite: Suite, cases: Sequence[Case], datasets: Mapping[str, D
             dataset = datasets[pair.data]
             for role in ("teacher", "student"):
                 options = getattr(pair, f"{role}_options")
-                build(getattr(pair, role), task.outputs(dataset), dataset.shape, options, f"in [pairs] {role}_options")
+                build(
+                    getattr(pair, role),
+                    task.outputs(dataset),
+                    dataset.shape,
+                    options,
+                    f"in suite {suite.name!r} [pairs] {role}_options",
+                )
 
 
 def _device(name: str) -> Device:

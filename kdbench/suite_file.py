@@ -115,6 +115,8 @@ def _suite(table: dict[str, Any], path: Path) -> Suite:
             if label == TEACHER:
                 raise UsageError(f"{path} [methods]: {TEACHER!r} is the name of the teacher's own rows; choose another")
         table["methods"] = [method_spec(label, options, f"in {path} [methods]") for label, options in methods.items()]
+    elif methods is not None:
+        raise UsageError(f"{path} methods: found {methods!r}, expected a table [methods] with a line such as kd = {{}}")
     budgets = table.get("budgets")
     if isinstance(budgets, dict):
         table["budgets"] = {

@@ -228,6 +228,11 @@ def standard_run(*, kind="reference", epochs=240, data="cifar100", options=None,
     return run(suite=table, suite_sha256=content_key(table), records=tuple(records))
 
 
+def budgeted(whole, *budgets):
+    """The run under these budgets for xnnpack-int8."""
+    return whole.model_copy(update={"suite": suite(budgets={"xnnpack-int8": budgets}).model_dump(mode="json")})
+
+
 def with_record(whole, case, **changes):
     """The run with changes to one case; ``metrics`` are laid over the case's."""
     assert any(rec.case == case for rec in whole.records)

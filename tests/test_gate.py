@@ -196,16 +196,12 @@ def test_suspects_are_recipes_lowering_machines_and_uncommitted_changes():
     )
 
 
-def budgeted(run, *budgets):
-    return run.model_copy(update={"suite": made_up.suite(budgets={"xnnpack-int8": budgets}).model_dump(mode="json")})
-
-
 def test_budgets_bind_every_students_case_of_their_target():
     verdicts = judged_budgets(base())
     assert len(verdicts) == 18
     assert {v.verdict for v in verdicts} == {"ok"}
     assert not any("teacher" in v.case for v in verdicts)
-    tight = budgeted(
+    tight = made_up.budgeted(
         base(), Budget(metric="accuracy", op=">=", limit=0.9), Budget(metric="latency_ms", op="<=", limit=0.01)
     )
     broken = [v for v in judged_budgets(tight) if v.verdict == "regressed"]
@@ -218,7 +214,7 @@ def test_budgets_bind_every_students_case_of_their_target():
 
 
 def test_a_budget_of_a_missing_figure_is_not_kept():
-    run = budgeted(base(), Budget(metric="latency_p99_ms", op="<=", limit=1))
+    run = made_up.budgeted(base(), Budget(metric="latency_p99_ms", op="<=", limit=1))
     run = made_up.with_record(run, KD8, metrics={"latency_p99_ms": None}, reasons={"latency_p99_ms": "612 samples"})
     (verdict,) = [v for v in judged_budgets(run) if v.verdict != "ok"]
     assert (verdict.case, verdict.verdict) == (KD8, "incomparable")

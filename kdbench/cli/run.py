@@ -12,6 +12,8 @@ from kdbench.cli import options
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from kdbench.gate import Verdict
+    from kdbench.records import Run
     from kdbench.session import Finished
 
 
@@ -55,9 +57,7 @@ def command(
     from datetime import UTC, datetime
 
     from kdbench.cli.progress import Progress
-    from kdbench.errors import EXIT_FAILED, worst
     from kdbench.formats import terminal
-    from kdbench.gate import EXIT_CODES, judged_budgets
     from kdbench.plan import cases_of, select
     from kdbench.results import check_writable, save
     from kdbench.rows import run_of
@@ -77,14 +77,23 @@ def command(
         finished = execute(chosen, cases, Store(store or default_store()), jobs, progress)
     run, items = run_of(finished, declared, ("kdbench", *sys.argv[1:]), started)
     folder = save(run, finished.samples(), items, results)
-    doubts = [verdict for verdict in judged_budgets(run) if verdict.verdict != "ok"]
     click.echo(terminal([run]), nl=False)
     click.echo(_made(finished))
     click.echo(f"run {run.id} in {folder}" + (" (partial)" if run.partial else ""))
+    doubts, code = _judged(run)
     for verdict in doubts:
         click.echo(str(verdict))
+    return code
+
+
+def _judged(run: Run) -> tuple[list[Verdict], int]:
+    """What speaks against a run's budgets, or cannot be said of them, and the exit code of that and of failed cases."""
+    from kdbench.errors import EXIT_FAILED, worst
+    from kdbench.gate import EXIT_CODES, judged_budgets
+
+    doubts = [verdict for verdict in judged_budgets(run) if verdict.verdict != "ok"]
     failed = [record for record in run.records if record.status not in {"ok", "not-applicable"}]
-    return worst([EXIT_CODES[verdict.verdict] for verdict in doubts] + [EXIT_FAILED] * bool(failed))
+    return doubts, worst([EXIT_CODES[verdict.verdict] for verdict in doubts] + [EXIT_FAILED] * bool(failed))
 
 
 def _made(finished: Finished) -> str:

@@ -27,6 +27,7 @@ from kdbench.models.network import build
 from kdbench.spec import Recipe
 from kdbench.training.classroom import Classroom
 from kdbench.training.footprint import Footprint
+from kdbench.training.heap import pages_kept
 from kdbench.training.lesson import Lesson, gathered
 from kdbench.training.loop import Training
 from kdbench.training.processor import device_of, pinned, processor
@@ -64,7 +65,7 @@ def run(spec: Mapping[str, Any], inputs: Mapping[str, Artefact], out: Path, tell
 @contextmanager
 def together(count: int) -> Iterator[Steps]:
     """A context to train ``count`` networks of one party in: students of one seed, who share data and teacher."""
-    with ExitStack() as stack:
+    with pages_kept(), ExitStack() as stack:
         yield _Party(count, stack).steps
 
 

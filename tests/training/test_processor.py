@@ -29,11 +29,13 @@ def test_a_gpu_that_is_not_there_is_one_line(monkeypatch):
 def test_what_decides_bits_is_set_inside_and_put_back():
     def state():
         cuda = torch.backends.cudnn
-        return torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(), cuda.benchmark, cuda.allow_tf32
+        fills = torch.utils.deterministic.fill_uninitialized_memory
+        deterministic = torch.are_deterministic_algorithms_enabled()
+        return torch.get_num_threads(), deterministic, fills, cuda.benchmark, cuda.allow_tf32
 
     before = state()
     with pinned(torch.device("cpu"), 1):
-        assert state() == (1, True, False, False)
+        assert state() == (1, True, False, False, False)
     assert state() == before
     with pytest.raises(ZeroDivisionError), pinned(torch.device("cpu"), 1):
         raise ZeroDivisionError

@@ -46,8 +46,9 @@ def conduct(stages: Iterable[Stage], store: Store, jobs: int, listen: Listener) 
     """
     waiting = _with_needs(stages)
     total = len(waiting)
-    ready: list[list[tuple[Stage, Order]]] = []
+    ready: list[tuple[Stage, Order]] = []
     running: dict[str, Stage] = {}
+    shares: dict[str, float] = {}
     outcomes: dict[str, Outcome] = {}
 
     def settle(stage: Stage, outcome: Outcome, kind: Literal["found", "made", "failed", "skipped"]) -> None:
@@ -57,7 +58,6 @@ def conduct(stages: Iterable[Stage], store: Store, jobs: int, listen: Listener) 
 
     with Workers(store, jobs) as workers:
         while waiting or ready or running:
-            new: list[tuple[Stage, Order]] = []
             for stage in [stage for stage in waiting.values() if stage_is_ready(stage, outcomes)]:
                 del waiting[stage.id]
                 inputs = {name: outcomes[need.id] for name, need in stage.needs.items()}
@@ -71,16 +71,19 @@ def conduct(stages: Iterable[Stage], store: Store, jobs: int, listen: Listener) 
                 if found is not None:
                     settle(stage, found, "found")
                 else:
-                    new.append((stage, Order(stage.id, stage.kind, MODULES[stage.kind], key, stage.spec, artefacts)))
-            ready = sorted([*ready, *_parties(new, jobs)], key=lambda party: not party[0][0].party)
+                    ready.append((stage, Order(stage.id, stage.kind, MODULES[stage.kind], key, stage.spec, artefacts)))
             while ready and workers.free:
-                party = ready.pop(0)
+                under_way = sum(1 - shares.get(stage.id, 0.0) for stage in running.values() if stage.party)
+                party = _party(ready, under_way, jobs)
                 workers.start([order for _, order in party])
-                running |= {stage.id: stage for stage, _ in party}
+                taken = {stage.id: stage for stage, _ in party}
+                ready = [(stage, order) for stage, order in ready if stage.id not in taken]
+                running |= taken
                 _tell_of(party, listen, len(outcomes), total)
             for report in workers.reports() if running else ():
                 stage = running[report.id]
                 if isinstance(report, Told):
+                    shares[report.id] = report.done
                     listen(Event("told", stage.title, stage.kind, len(outcomes), total, report.done, report.text))
                     continue
                 del running[report.id]
@@ -91,19 +94,17 @@ def conduct(stages: Iterable[Stage], store: Store, jobs: int, listen: Listener) 
     return outcomes
 
 
-def _parties(new: Sequence[tuple[Stage, Order]], jobs: int) -> list[list[tuple[Stage, Order]]]:
-    """What each worker shall make at once: stages of a party together, in parts that leave no worker idle; else one.
+def _party(ready: Sequence[tuple[Stage, Order]], under_way: float, jobs: int) -> list[tuple[Stage, Order]]:
+    """What a free worker shall make at once: stages of one party, or one stage where none has a party.
 
-    Parties are begun before all others, since they last longest.
+    No more of a party than a worker's share of what is ready and ``under_way``, counted in stages, so that the workers
+    end together. Parties are begun before all others, since they last longest.
     """
-    sharing = sum(bool(stage.party) for stage, _ in new)
-    most = min(math.ceil(sharing / jobs), LARGEST_PARTY)
-    parties: dict[str, list[tuple[Stage, Order]]] = {}
-    for stage, order in new:
-        if stage.party:
-            parties.setdefault(stage.party, []).append((stage, order))
-    parts = [party[i : i + most] for party in parties.values() for i in range(0, len(party), most)]
-    return [*parts, *([(stage, order)] for stage, order in new if not stage.party)]
+    parties = [stage.party for stage, _ in ready if stage.party]
+    if not parties:
+        return [ready[0]]
+    most = min(math.ceil((len(parties) + under_way) / jobs), LARGEST_PARTY)
+    return [(stage, order) for stage, order in ready if stage.party == parties[0]][:most]
 
 
 def _tell_of(party: Iterable[tuple[Stage, Order]], listen: Listener, done: int, total: int) -> None:

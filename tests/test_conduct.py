@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kdbench import stage as stages
-from kdbench.conduct import conduct
+from kdbench.conduct import _party, conduct
 from kdbench.errors import MeasureError
 from kdbench.stage import Stage
 from kdbench.store import Artefact, Store
@@ -182,6 +182,18 @@ def test_stages_of_a_party_are_made_together_and_split_over_the_workers(store):
     again, told, _ = run(store, *stages, party_stage("new"), jobs=1)
     assert sorted(kind for kind, _ in told) == [*["found"] * 4, "made", "started"]
     assert len(again) == 5
+
+
+def test_the_last_party_is_split_where_another_worker_is_about_to_end():
+    stages = [(party_stage(text, party), None) for text, party in ("ap", "bp", "cp", "dq")]
+
+    def texts(under_way, jobs=2):
+        return "".join(stage.spec["text"] for stage, _ in _party(stages, under_way, jobs))
+
+    assert (texts(0.0), texts(2.5), texts(0.0, jobs=1), texts(0.0, jobs=9)) == ("ab", "abc", "abc", "a")
+    plain = [(toy_stage("x"), None), (toy_stage("y"), None)]
+    assert _party(plain, 3.0, 2) == plain[:1]
+    assert _party([*plain, *stages], 0.0, 1) == stages[:3]
 
 
 def test_one_of_a_party_that_fails_stops_no_other(store):

@@ -63,18 +63,18 @@ def pinned(device: torch.device, threads: int) -> Iterator[None]:
         # Read when the first cuBLAS handle is made: the workspace that makes its matrix products repeatable.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     before = (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(), _switches())
-    filled = deterministic.fill_uninitialized_memory
+    filled = deterministic.fill_uninitialized_memory  # type: ignore[attr-defined] - a property of the module
     try:
         torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(mode=True)
         # Else every new tensor is first filled with NaN, for the sake of code that reads what it has not written.
-        deterministic.fill_uninitialized_memory = False
+        deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         _switch(benchmark=False, convolution_tf32=False, product_tf32=False)
         yield
     finally:
         torch.set_num_threads(before[0])
         torch.use_deterministic_algorithms(mode=before[1])
-        deterministic.fill_uninitialized_memory = filled
+        deterministic.fill_uninitialized_memory = filled  # type: ignore[attr-defined]
         _switch(**before[2])
 
 

@@ -63,7 +63,7 @@ def pinned(device: torch.device, threads: int) -> Iterator[None]:
         # Read when the first cuBLAS handle is made: the workspace that makes its matrix products repeatable.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     before = (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(), _switches())
-    filled = deterministic.fill_uninitialized_memory  # type: ignore[attr-defined] - a property of the module
+    filled = deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]  # a property of the module
     try:
         torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(mode=True)

@@ -69,7 +69,7 @@ def _terminal(file: Path, found: Figures) -> list[str]:
     from kdbench.tables import digits_of, plain
 
     facts, speed = found.facts, found.speed
-    lines = [f"{plain(file)}: method {plain(facts.method)}, {_tensors(facts.inputs)} -> {_tensors(facts.outputs)}"]
+    lines = [f"{plain(file)}: method {plain(facts.method)}, {tensors(facts.inputs)} -> {tensors(facts.outputs)}"]
     for name, value in found.metrics.items():
         metric = METRICS[name]
         shown = "-" if value is None else f"{value * metric.scale:,.{digits_of(metric, value)}f} {metric.shown_unit}"
@@ -97,7 +97,8 @@ def _many(count: int, one: str, more: str) -> str:
     return f"{count} {one}" if count == 1 else f"{count} {one}{more}"
 
 
-def _tensors(metas: Any) -> str:
+def tensors(metas: Any) -> str:
+    """Inputs or outputs as dtype and shape."""
     return ", ".join(f"{meta.dtype} {list(meta.shape)}" for meta in metas) or "nothing"
 
 

@@ -46,5 +46,14 @@ def _crop(inputs: Tensor, padding: int, generator: torch.Generator) -> Tensor:
 
 
 def _flip(inputs: Tensor, generator: torch.Generator) -> Tensor:
-    heads = torch.rand(len(inputs), generator=generator, device=generator.device) < 0.5
-    return torch.where(heads.to(inputs.device)[:, None, None, None], inputs.flip(-1), inputs)
+    return flipped(inputs, heads(len(inputs), generator))
+
+
+def heads(count: int, generator: torch.Generator) -> Tensor:
+    """Which of so many items ``flip`` mirrors: bool [count]."""
+    return torch.rand(count, generator=generator, device=generator.device) < 0.5
+
+
+def flipped(inputs: Tensor, mirror: Tensor) -> Tensor:
+    """A batch [B, C, H, W] with the items mirrored that ``mirror`` [B] says."""
+    return torch.where(mirror.to(inputs.device)[:, None, None, None], inputs.flip(-1), inputs)

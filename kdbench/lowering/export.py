@@ -89,9 +89,18 @@ def export(network: nn.Module, example: Inputs) -> ExportedProgram:
     Raises:
         UsageError: the network is in training mode, whose batch norm and dropout no program can have.
     """
+    refuse_training(network)
+    return torch.export.export(network, example)
+
+
+def refuse_training(network: nn.Module) -> None:
+    """Do nothing if all of a network is in eval mode.
+
+    Raises:
+        UsageError: it is not.
+    """
     if any(module.training for module in network.modules()):
         raise UsageError(f"{type(network).__name__} is in training mode; call .eval() before lowering it")
-    return torch.export.export(network, example)
 
 
 def finish(

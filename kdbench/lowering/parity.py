@@ -42,6 +42,7 @@ _TINY = float(np.finfo(np.float32).tiny)
 
 BOUNDS = {
     "fp32": Bounds(graph_error=1e-4, graph_steps=0, network_error=1e-3),
+    "fp16": Bounds(graph_error=0.05, graph_steps=0, network_error=0.15),
     "int8": Bounds(graph_error=0.05, graph_steps=2, network_error=0.35),
 }
 """Per precision. Healthy programs of DS-CNNs and ResNets of 8 to 56 layers, trained and not, were seen to be off by at

@@ -38,7 +38,7 @@ def constants_of(blob: bytes, named: Mapping[str, int], taken: set[str]) -> Coun
     Raises:
         UsageError: the graph cannot be read, or refers to data that is not there.
     """
-    graph = _graph(blob)
+    graph = graph_of(blob)
     table = graph.get("constant_data", [])
     sizes: Counter[str] = Counter()
     counted: set[int] = {0}  # index 0 stands for "no constant"
@@ -75,7 +75,7 @@ def _is_grouped(union: Mapping[str, Any]) -> bool:
     return "PerChannelGroup" in str(union.get("quant_params_type", ""))
 
 
-def _graph(blob: bytes) -> Any:
+def graph_of(blob: bytes) -> Any:
     """The graph as JSON, by ExecuTorch's own flatbuffer compiler and XNNPACK's schema."""
     header = XNNHeader.from_bytes(blob[: XNNHeader.EXPECTED_LENGTH])
     if not header.is_valid():

@@ -37,12 +37,14 @@ class Batch:
     """Training items as the networks see them.
 
     ``inputs`` [B, ...], ``targets`` [B] (class indices) or [B, K] (probabilities, after mixup), ``index`` [B]: the
-    items' places in the training set.
+    items' places in the training set. ``view`` [B]: the places of these views among all of the training set's, where
+    an item has few (``kdbench.training.feed``).
     """
 
     inputs: Tensor
     targets: Tensor
     index: Tensor
+    view: Tensor | None = None
 
     @property
     def classes(self) -> Tensor:

@@ -8,13 +8,20 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from kdbench.data.augment import augment
+from kdbench.data.augment import augment, flipped, heads
 from kdbench.methods.method import Batch
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from torch import Tensor
 
     from kdbench.training.lesson import Lesson
+
+_VIEWS = {(): 1, ("flip",): 2}
+"""How many views of an item an augmentation makes, where they are few."""
+
+_PART = 256
 
 ASIDE = " without student"
 """What the streams of phases without the student are called."""
@@ -22,24 +29,35 @@ ASIDE = " without student"
 
 @dataclass(frozen=True, slots=True)
 class Items:
-    """The training items on the device. ``steady``: nothing is augmented, and ``inputs`` are as the networks see them.
+    """The training items on the device, and how many ``views`` of each there are: 1, 2 (mirrored), or 0 for many.
 
-    Else ``inputs`` are as stored: [N, C, H, W] uint8.
+    Where there is one, ``inputs`` [N, ...] are as the networks see them; else as stored, [N, C, H, W] uint8.
     """
 
     inputs: Tensor
     targets: Tensor
-    steady: bool
+    views: int
+    collate: Callable[[Tensor], Tensor]
 
     @classmethod
     def of(cls, lesson: Lesson, device: torch.device) -> Items:
         """The items of a lesson."""
-        split, steady = lesson.dataset.train, not lesson.recipe.augment
+        split, views = lesson.dataset.train, _VIEWS.get(lesson.recipe.augment, 0)
+
+        def collate(stored: Tensor) -> Tensor:
+            return channels_last(lesson.task.collate(lesson.dataset, stored))
+
         inputs = torch.from_numpy(split.inputs).to(device)
-        if steady:
+        if views == 1:
             # Once instead of in every batch: item by item, so the bits are the same.
-            inputs = channels_last(lesson.task.collate(lesson.dataset, inputs))
-        return cls(inputs, torch.from_numpy(split.targets).to(device), steady)
+            inputs = collate(inputs)
+        return cls(inputs, torch.from_numpy(split.targets).to(device), views, collate)
+
+    def parts(self) -> Iterator[Tensor]:
+        """All views as the networks see them, one after the other, each in the training set's order: [<= 256, ...]."""
+        for view in range(self.views):
+            for part in torch.split(self.inputs, _PART):
+                yield part if self.views == 1 else self.collate(part.flip(-1) if view else part)
 
 
 class Feed:
@@ -82,12 +100,16 @@ class Feed:
         return torch.cat(rounds)[: self._count]
 
     def _made(self, index: Tensor) -> Batch:
-        recipe, inputs = self._lesson.recipe, self._items.inputs[index]
-        if not self._items.steady:
-            # On stored items, before they are normalised: a crop's padding is black, as in the literature.
-            inputs = augment(inputs, recipe.augment, recipe.crop_padding, self._draws)
-            inputs = channels_last(self._lesson.task.collate(self._lesson.dataset, inputs))
-        return Batch(inputs, self._items.targets[index], index)
+        recipe, items = self._lesson.recipe, self._items
+        inputs, targets = items.inputs[index], items.targets[index]
+        if items.views == 1:
+            return Batch(inputs, targets, index, index)
+        # On stored items, before they are normalised: a crop's padding is black, as in the literature.
+        if items.views == 2:
+            mirror = heads(len(index), self._draws).to(index.device)
+            return Batch(items.collate(flipped(inputs, mirror)), targets, index, index + len(items.targets) * mirror)
+        inputs = augment(inputs, recipe.augment, recipe.crop_padding, self._draws)
+        return Batch(items.collate(inputs), targets, index)
 
 
 def channels_last(inputs: Tensor) -> Tensor:

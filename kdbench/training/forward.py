@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 REMEMBERED_BYTES = 2**28
 """The most that a teacher's outputs for a training set may take to be kept from one epoch to the next."""
 
-_BATCH = 256
-
 
 @contextmanager
 def looked_into(network: nn.Module, taps: Sequence[str], precision: str) -> Iterator[Callable[[Tensor], Output]]:
@@ -101,11 +99,11 @@ class Teacher:
                 self._place, self._said = place, self.forward(inputs)
         return self._said
 
-    def remembered(self, inputs: Tensor) -> Output:
-        """What it says of all items [N, ...], in their order: found out by the first who asks."""
+    def remembered(self, items: Items) -> Output:
+        """What it says of all views, in their order: found out by the first who asks."""
         if self._known is None:
             with self.once.running():
-                parts = [self.forward(part) for part in torch.split(inputs, _BATCH)]
+                parts = [self.forward(part) for part in items.parts()]
                 kept = {name: torch.cat([part.features[name] for part in parts]) for name in self._kept}
                 self._known = Output(torch.cat([part.logits for part in parts]), kept)
         return self._known
@@ -114,17 +112,19 @@ class Teacher:
 class Teaching:
     """What one student hears of the teacher, without gradient; its forwards are counted in ``trained`` as if alone.
 
-    Where an item looks the same in every epoch (no augmentation, and the method leaves the view alone) and the outputs
-    for all items take at most ``REMEMBERED_BYTES``, the teacher is run once over the training set, in the set's order,
-    and remembered. Whether it is follows from recipe, method, data and networks, and so do the bits.
+    Where an item has few views (no more than ``epochs``, those that have a teacher, and the method leaves them alone)
+    and the outputs for all of them take at most ``REMEMBERED_BYTES``, the teacher is run once over the views, in their
+    order, and remembered. Whether it is follows from recipe, method, data and networks, and so do the bits.
     """
 
-    def __init__(self, teacher: Teacher, items: Items, method: Method, networks: Networks, trained: Trained) -> None:
+    def __init__(
+        self, teacher: Teacher, items: Items, method: Method, networks: Networks, trained: Trained, epochs: int
+    ) -> None:
         self._teacher, self._items, self._taps, self._trained = teacher, items, networks.teacher_taps, trained
         self._remembers = (
-            items.steady
+            0 < items.views <= epochs
             and type(method).view is Method.view
-            and 4 * len(items.targets) * networks.teacher_width <= REMEMBERED_BYTES
+            and 4 * items.views * len(items.targets) * networks.teacher_width <= REMEMBERED_BYTES
         )
         self._known: Output | None = None
         teacher.listen(self._taps, remember=self._remembers)
@@ -133,9 +133,9 @@ class Teaching:
         """The teacher's output for a batch: the feed's at a place, or another one."""
         if self._remembers:
             if self._known is None:
-                self._known = self._teacher.remembered(self._items.inputs)
-                self._trained.teacher_forwards += len(self._items.inputs)
-            known, at = self._known, batch.index
+                self._known = self._teacher.remembered(self._items)
+                self._trained.teacher_forwards += self._items.views * len(self._items.targets)
+            known, at = self._known, batch.view
             return Output(known.logits[at], {name: known.features[name][at] for name in self._taps})
         self._trained.teacher_forwards += len(batch.inputs)
         said = self._teacher.forward(batch.inputs) if place is None else self._teacher.shared(place, batch.inputs)

@@ -79,7 +79,8 @@ class Training:
         self.teaching: Teaching | None = None
         if networks.teacher is not None:
             assert room.teacher is not None, "a method that needs a teacher has one in its lesson"
-            self.teaching = Teaching(room.teacher, room.items, method, networks, self.trained)
+            epochs = sum(length for phase, length in self.phases if phase.teacher)
+            self.teaching = Teaching(room.teacher, room.items, method, networks, self.trained, epochs)
 
     def run(self, tell: Tell) -> Generator[Position]:
         """Train, yielding before each step its position: the place of the student's next batch, and if it learns.

@@ -80,6 +80,11 @@ def fp32():
 
 
 @pytest.fixture(scope="session")
+def fp16():
+    return made(xnnpack.FP16, Tiny(seed=0))
+
+
+@pytest.fixture(scope="session")
 def int8():
     return made(xnnpack.INT8, Tiny(seed=0))
 

@@ -106,6 +106,12 @@ def test_a_wrong_byte_in_a_float_weight_is_caught(fp32, seed):
 
 
 @pytest.mark.parametrize("seed", range(4))
+def test_a_wrong_byte_in_a_half_weight_is_caught(fp16, seed):
+    with pytest.raises(StageError, match="^the program (is not its|says NaN|does not run)"):
+        prove(planted(fp16, seed, width=2), fp16.network, items(32, seed=2), "fp16")
+
+
+@pytest.mark.parametrize("seed", range(4))
 def test_a_wrong_bit_in_an_integer_weight_is_caught(int8, seed):
     with pytest.raises(StageError, match="^the program is not its graph: off by .* quantisation steps"):
         prove(planted(int8, seed, width=1), int8.network, items(32, seed=2), "int8")

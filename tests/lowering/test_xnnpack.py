@@ -9,12 +9,53 @@ from torch import nn
 from kdbench.errors import StageError, UsageError
 from kdbench.lowering import xnnpack
 from kdbench.lowering.parity import prove
+from kdbench.lowering.program import facts_of
 
 
-def test_programs_of_both_precisions_are_the_network(fp32, int8):
-    for made, precision in ((fp32, "fp32"), (int8, "int8")):
+def test_programs_of_all_precisions_are_the_network(fp32, fp16, int8):
+    for made, precision in ((fp32, "fp32"), (fp16, "fp16"), (int8, "int8")):
         prove(made.lowered, made.network, items(16, seed=9), precision)
-        assert made.lowered.delegated == 1.0
+    assert (fp32.lowered.delegated, int8.lowered.delegated) == (1.0, 1.0)
+
+
+def test_in_half_precision_only_the_casts_stay_outside_and_all_weights_are_halves(fp16):
+    facts = facts_of(fp16.lowered.buffer)
+    assert facts.operators == {"dim_order_ops::_to_dim_order_copy.out": 2}
+    assert {each.dtype for each in (*facts.inputs, *facts.outputs)} == {"float32"}
+    parameters = sum(parameter.numel() for parameter in fp16.network.parameters())
+    floats = {dtype: size for dtype, size in facts.constants.items() if "float" in dtype}
+    assert list(floats) == ["float16"]
+    assert floats["float16"] < 2.5 * parameters
+
+
+def test_after_half_precision_convolutions_are_stored_as_ever(fp32, fp16):
+    assert xnnpack.FP32.lower(Tiny(seed=0), items(1)[0]).buffer == fp32.lowered.buffer
+    assert fp16.network.stem.weight.dtype == torch.float32
+
+
+def test_what_is_no_float_is_not_halved():
+    class Chosen(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table = nn.Embedding(5, 4)
+
+        def forward(self, index, scale):
+            rows = self.table(index) * scale
+            return rows, rows.argmax(dim=1)
+
+    network, example = Chosen().eval(), (torch.tensor([3]), torch.ones(1, 4))
+    lowered = xnnpack.FP16.lower(network, example)
+    assert [each.dtype for each in facts_of(lowered.buffer).outputs] == ["float32", "int64"]
+    prove(lowered, network, [example], "fp16")
+
+
+def test_a_network_that_half_precision_overflows_is_refused():
+    network = nn.Sequential(nn.Linear(4, 4)).eval()
+    with torch.no_grad():
+        network[0].weight.fill_(30000.0)
+    example = (torch.full((1, 4), 3.0),)
+    with pytest.raises(StageError, match="says NaN or infinity of 1 of 1 items"):
+        prove(xnnpack.FP16.lower(network, example), network, [example], "fp16")
 
 
 def test_bytes_depend_on_neither_threads_nor_the_memory_of_the_example(fp32):
@@ -69,8 +110,9 @@ def test_several_inputs_and_outputs():
 
 
 def test_a_network_in_training_mode_is_refused():
-    with pytest.raises(UsageError, match=r"^Tiny is in training mode; call .eval\(\) before lowering it$"):
-        xnnpack.FP32.lower(Tiny(seed=0).train(), items(1)[0])
+    for target in (xnnpack.FP32, xnnpack.FP16):
+        with pytest.raises(UsageError, match=r"^Tiny is in training mode; call .eval\(\) before lowering it$"):
+            target.lower(Tiny(seed=0).train(), items(1)[0])
 
 
 def test_too_little_calibration_is_refused(int8):

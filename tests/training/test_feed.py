@@ -44,6 +44,21 @@ def test_inputs_targets_and_index_belong_together(lesson, dataset):
         assert torch.equal(batch.targets, torch.from_numpy(dataset.train.targets[batch.index.numpy()]))
 
 
+def test_a_mirrored_batch_tells_which_of_the_views_it_holds(lesson):
+    made = lesson(augment=["flip"])
+    views = torch.cat(list(Items.of(made, CPU).parts()))
+    assert len(views) == 280
+    for batch in seen(lesson, augment=["flip"]):
+        assert torch.equal(batch.inputs, views[batch.view])
+        assert torch.equal(batch.view % 140, batch.index)
+        assert 0 < (batch.view >= 140).sum() < len(batch.index)
+
+
+def test_where_views_are_many_none_has_a_place(lesson):
+    assert seen(lesson, augment=["crop", "flip"])[0].view is None
+    assert list(Items.of(lesson(augment=["crop", "flip"]), CPU).parts()) == []
+
+
 def test_few_items_come_several_times_an_epoch(lesson):
     feed = feed_of(replace(lesson(batch_size=100), items=350))
     assert len(feed) == 4

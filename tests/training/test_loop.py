@@ -250,7 +250,7 @@ def test_a_teacher_is_run_once_where_its_view_is_steady(lesson, teacher, monkeyp
     steady, spied = Spy(), Spy()
     once = train(lesson(teacher, epochs=3), steady)
     assert (once.teacher_forwards, once.student_forwards, once.backwards) == (140, 420, 420)
-    assert train(lesson(teacher, epochs=3, augment=["flip"]), Spy()).teacher_forwards == 420
+    assert train(lesson(teacher, epochs=3, augment=["crop"]), Spy()).teacher_forwards == 420
     monkeypatch.setattr(forward, "REMEMBERED_BYTES", 140 * 10 * 4 - 1)
     again = train(lesson(teacher, epochs=3), spied)
     assert again.teacher_forwards == 420
@@ -258,13 +258,19 @@ def test_a_teacher_is_run_once_where_its_view_is_steady(lesson, teacher, monkeyp
         torch.testing.assert_close(a.teacher.logits, b.teacher.logits, rtol=1e-5, atol=1e-5)
 
 
-def test_what_is_remembered_are_the_batchs_own_features(lesson, teacher):
+def test_a_teacher_is_run_once_for_each_of_two_views_where_that_pays(lesson, teacher):
+    assert train(lesson(teacher, epochs=3, augment=["flip"]), Spy()).teacher_forwards == 280
+    assert train(lesson(teacher, epochs=1, augment=["flip"]), Spy()).teacher_forwards == 140
+
+
+@pytest.mark.parametrize(("augment", "epochs"), [([], 1), (["flip"], 2)])
+def test_what_is_remembered_are_the_batchs_own_features(lesson, teacher, augment, epochs):
     class Tapped(Spy):
         def taps(self, student, teacher):
             return ["stage1"], ["stage2", "pool"]
 
     spy = Tapped()
-    train(lesson(teacher, epochs=1), spy)
+    train(lesson(teacher, epochs=epochs, augment=augment), spy)
     for step in spy.steps:
         with forward.looked_into(teacher, ["stage2", "pool"], "fp32") as run:
             fresh = run(step.batch.inputs)

@@ -31,7 +31,9 @@ def test_an_unknown_name_suggests_the_nearest():
 
 
 def test_a_hopeless_name_lists_all():
-    with pytest.raises(UsageError, match="unknown target 'zzz'; known: portable-fp32, xnnpack-fp32, xnnpack-int8"):
+    with pytest.raises(
+        UsageError, match="unknown target 'zzz'; known: portable-fp32, xnnpack-fp16, xnnpack-fp32, xnnpack-int8"
+    ):
         find("targets", "zzz")
 
 

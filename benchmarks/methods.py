@@ -87,6 +87,10 @@ def trained(folder: Path, wanted: list[tuple[str, int]]) -> list[dict]:
         if case.seed is not None
     }
     store, told = Store(folder / "store"), []
+    # The teacher first: a worker that has just trained it would hold pages that a student could use again.
+    conduct(
+        [stages_of(case, suite, ground).network for case in cases if case.is_teacher], store, 1, lambda _event: None
+    )
     for name, seed in wanted:
         stage = stages[name, seed]
         outcome = conduct([stage], store, 1, lambda _event: None)[stage.id]

@@ -165,7 +165,8 @@ class Method:
         """The networks to train beside the student (adapters, peers, assistants), or None. Called once, after ``taps``.
 
         The training moves them to the device, trains them with the student's optimiser and puts them into train mode at
-        the start of each phase; what gets no gradient in a phase is left as it is.
+        the start of each phase; what gets no gradient in a phase is left as it is. Whole networks, those that name
+        their stages, belong here even if nothing trains them: their forwards are counted.
         """
         del setting
         return None

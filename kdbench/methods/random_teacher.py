@@ -36,10 +36,11 @@ class RandomTeacher(Method):
         self.alpha = alpha
         self._settled = False
 
-    def prepare(self, setting: Setting) -> None:
-        """Draws the untrained network, which nothing trains."""
+    def prepare(self, setting: Setting) -> nn.Module:
+        """The untrained network, whose forwards count as the method's own although nothing trains it."""
         assert setting.teacher is not None
-        self.network = untrained(setting.teacher).to(setting.device)
+        self.network = untrained(setting.teacher)
+        return self.network
 
     def phases(self) -> Sequence[Phase]:
         """One, without the trained teacher."""
@@ -81,15 +82,15 @@ def untrained(network: nn.Module) -> nn.Module:
 @torch.no_grad()
 def settle(network: nn.Module, inputs: Tensor) -> None:
     """Set the statistics of every batch norm to those of the inputs [B, ...]; the network ends in eval mode."""
+    network.eval()
     norms = [module for module in network.modules() if isinstance(module, _NORMS)]
-    if not norms:
-        return
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # the mean over all forwards: of the one that follows
         norm.train()
-    network(inputs)
+    if norms:
+        network(inputs)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
         norm.eval()

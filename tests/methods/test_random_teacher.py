@@ -47,7 +47,7 @@ def seen(step):
 def prepared(setting, teacher, seed=1, **options):
     method = RandomTeacher(**options)
     torch.manual_seed(seed)
-    assert method.prepare(replace(setting({}, {}), teacher=teacher)) is None
+    assert method.prepare(replace(setting({}, {}), teacher=teacher)) is method.network
     return method
 
 
@@ -119,7 +119,9 @@ def test_statistics_are_those_of_the_inputs_and_nothing_else_is_switched_on(draw
     assert network[0].momentum == 0.3
     assert not any(module.training for module in network.modules())
     assert torch.equal(torch.get_rng_state(), random)
-    settle(nn.Linear(3, 2), x)
+    other = nn.Linear(3, 2)
+    settle(other, x)
+    assert not other.training
 
 
 def test_a_part_that_cannot_be_drawn_anew_is_named():
@@ -155,7 +157,10 @@ def test_in_a_training_it_is_no_part_of_the_program_and_follows_from_the_seed():
     other = build("resnet8", 10, data.shape, {"widths": [4, 4, 8, 8]})
     assert same(trained("random-teacher", other).network, one.network)
     assert not same(trained("kd", teacher).network, one.network)
-    assert one.extra_params == 0
+    assert one.extra_params == sum(parameter.numel() for parameter in teacher.parameters())
+    # Each item of both epochs, and the first batch once more for the statistics.
+    assert (one.teacher_forwards, one.own_forwards) == (0, 2 * 66 + 32)
+    assert one.backwards == 2 * 66
     assert one.network.state_dict().keys() == student().state_dict().keys()
 
 

@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 @click.option(
     "--quick", is_flag=True, help="The suite's [quick] variant: does it work here? Never compared with the full one."
 )
-@click.option("--only", metavar="AXIS=VALUE,...", help="Only these cases: pair=, method=, target=, seed=, device=.")
+@click.option(
+    "--only",
+    multiple=True,
+    metavar="AXIS=VALUE,...",
+    help="Only these cases: pair=, method=, target=, seed=, device=; an axis named twice admits either value.",
+)
 @click.option(
     "--method",
     "methods",
@@ -41,7 +46,7 @@ if TYPE_CHECKING:
 def command(
     suite: str,
     quick: bool,
-    only: str | None,
+    only: tuple[str, ...],
     methods: tuple[str, ...],
     settings: tuple[str, ...],
     seeds: str | None,
@@ -71,7 +76,7 @@ def command(
     chosen = with_methods(declared, methods, settings)
     chosen = with_seeds(chosen, seeds) if seeds else chosen
     chosen = with_train_device(chosen, train_device) if train_device else chosen
-    cases = select(cases_of(chosen), only) if only else cases_of(chosen)
+    cases = select(cases_of(chosen), ",".join(only)) if only else cases_of(chosen)
     check_writable(results)
     with Progress(sys.stderr) as progress:
         finished = execute(chosen, cases, Store(store or default_store()), jobs, progress)

@@ -182,6 +182,11 @@ BAD = [
         2,
         "kdbench: --only 'method=at': this suite has no method 'at'; known: teacher, kd",
     ),
+    (
+        "run good.toml --only method=at --only target=xnnpack-fp32",
+        2,
+        "kdbench: --only 'method=at': this suite has no method 'at'; known: teacher, kd",
+    ),
     ("run good.toml --seeds x", 2, "kdbench: --seeds 'x': expected seeds such as 0,1,2 or 0-9"),
     ("run good.toml -o a=1", 2, "kdbench: -o a=1: an option needs a --method to belong to"),
     ("run good.toml --method fitnets", 2, "kdbench: unknown method 'fitnets' of --method; did you mean 'fitnet'?"),

@@ -6,17 +6,13 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from kdbench.errors import UsageError
-from kdbench.lowering.program import ProgramFacts, facts_of
-from kdbench.lowering.quiet import quiet
-from kdbench.lowering.xnnpack_graph import graph_of
+from kdbench.lowering.program import OpenProgram, ProgramFacts, bytes_of, damage_told, facts, opened
 from kdbench.store import content_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-_XNNPACK = "XnnpackBackend"
 _NUMBERS = ("scale", "zero_point", "scale_bf16")
 
 
@@ -48,28 +44,17 @@ def read_contents(path: Path, method: str = "") -> Contents:
     Raises:
         UsageError: no such file, not a whole, readable ExecuTorch program, or no such method in it.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from None
-    facts = facts_of(data, str(path), method)
-    with quiet():
-        from executorch.exir._serialize._program import deserialize_pte_binary
-
-        file = deserialize_pte_binary(data)
-    program = file.program
-    plan = next(each for each in program.execution_plan if each.name == facts.method)
-    blobs = [(each.id, bytes(program.backend_delegate_data[each.processed.index].data)) for each in plan.delegates]
-    graphs = [graph_of(blob) if backend == _XNNPACK else None for backend, blob in blobs]
-    return Contents(facts, _parts(data, file), _delegated(blobs, graphs), _structure(plan, blobs, graphs))
+    program = opened(bytes_of(path), str(path), method)
+    with damage_told(str(path)):
+        return Contents(facts(program), _parts(program), _delegated(program), _structure(program))
 
 
-def _parts(data: bytes, file: Any) -> dict[str, int]:
-    program = file.program
+def _parts(program: OpenProgram) -> dict[str, int]:
+    data, pte, named = program.data, program.file.program, program.file.named_data
     parts = {
-        "constants": sum(len(buffer.storage) for buffer in program.constant_buffer),
-        "delegates": sum(len(each.data) for each in program.backend_delegate_data),
-        "named data": sum(map(len, file.named_data.buffers)) if file.named_data is not None else 0,
+        "constants": sum(len(buffer.storage) for buffer in pte.constant_buffer),
+        "delegates": sum(len(each.data) for each in pte.backend_delegate_data),
+        "named data": sum(map(len, named.buffers)) if named is not None else 0,
     }
     extended = data[8:12] == b"eh00"
     flatbuffer = int.from_bytes(data[16:24], "little") if extended else len(data)
@@ -79,17 +64,18 @@ def _parts(data: bytes, file: Any) -> dict[str, int]:
     return {**parts, "padding": len(data) - sum(parts.values())}
 
 
-def _delegated(blobs: list[tuple[str, bytes]], graphs: list[Any]) -> dict[str, dict[str, int] | None]:
+def _delegated(program: OpenProgram) -> dict[str, dict[str, int] | None]:
     counts: dict[str, dict[str, int] | None] = {}
-    for backend in dict.fromkeys(name for name, _ in blobs):
-        own = [graph for (name, _), graph in zip(blobs, graphs, strict=True) if name == backend]
+    for backend in dict.fromkeys(name for name, _, _ in program.delegates):
+        own = [graph for name, _, graph in program.delegates if name == backend]
         nodes = (node for graph in own if graph is not None for node in graph["xnodes"])
         known = Counter(node["xnode_union_type"].removeprefix("XNN") for node in nodes)
         counts[backend] = None if None in own else dict(sorted(known.items()))
     return counts
 
 
-def _structure(plan: Any, blobs: list[tuple[str, bytes]], graphs: list[Any]) -> str:
+def _structure(program: OpenProgram) -> str:
+    plan = program.plan
     return content_key(
         {
             "values": [_value(each.val) for each in plan.values],
@@ -98,8 +84,7 @@ def _structure(plan: Any, blobs: list[tuple[str, bytes]], graphs: list[Any]) -> 
             "operators": [[each.name, each.overload] for each in plan.operators],
             "calls": [[_call(each.instr_args) for each in chain.instructions] for chain in plan.chains],
             "delegates": [
-                [backend, blob.hex() if graph is None else _shape(graph)]
-                for (backend, blob), graph in zip(blobs, graphs, strict=True)
+                [backend, blob.hex() if graph is None else _shape(graph)] for backend, blob, graph in program.delegates
             ],
         },
     )

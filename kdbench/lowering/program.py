@@ -6,6 +6,7 @@ import hashlib
 import math
 import zlib
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +14,14 @@ from kdbench.errors import UsageError
 from kdbench.lowering.quiet import quiet
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 UNKNOWN = "unknown"
 """The data type of bytes inside a delegate that only its backend can read."""
+
+XNNPACK = "XnnpackBackend"
+"""The backend whose graphs can be read here."""
 
 _DTYPES = {
     "FLOAT": "float32", "DOUBLE": "float64", "HALF": "float16", "BFLOAT16": "bfloat16", "BYTE": "uint8", "CHAR": "int8",
@@ -77,6 +81,20 @@ class ProgramFacts:
         return asdict(self)
 
 
+@dataclass(frozen=True, slots=True)
+class OpenProgram:
+    """A program as its bytes and as ExecuTorch reads them, and one of its methods.
+
+    ``file`` is ExecuTorch's ``PTEFile``, ``plan`` the method's ``ExecutionPlan``. ``delegates``: of each blob that the
+    method calls the backend, the bytes and, where the backend is XNNPACK, its graph as JSON, else None.
+    """
+
+    data: bytes
+    file: Any
+    plan: Any
+    delegates: list[tuple[str, bytes, Any]]
+
+
 def read_program(path: Path, method: str = "") -> ProgramFacts:
     """The facts of the program in ``path``, read from the file alone; anyone's ``.pte`` will do.
 
@@ -85,11 +103,19 @@ def read_program(path: Path, method: str = "") -> ProgramFacts:
     Raises:
         UsageError: no such file, not a whole, readable ExecuTorch program, or no such method in it.
     """
+    return facts_of(bytes_of(path), str(path), method)
+
+
+def bytes_of(path: Path) -> bytes:
+    """What is in a file.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
     try:
-        data = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from None
-    return facts_of(data, str(path), method)
 
 
 def facts_of(data: bytes, name: str = "program", method: str = "") -> ProgramFacts:
@@ -98,15 +124,45 @@ def facts_of(data: bytes, name: str = "program", method: str = "") -> ProgramFac
     Raises:
         UsageError: not a whole, readable ExecuTorch program, or no such method in it.
     """
+    program = opened(data, name, method)
+    with damage_told(name):
+        return facts(program)
+
+
+def opened(data: bytes, name: str, method: str) -> OpenProgram:
+    """A program's bytes as ExecuTorch reads them; arguments and errors as for ``facts_of``."""
     _check_header(data, name)
+    with damage_told(name), quiet():
+        from executorch.exir._serialize._program import deserialize_pte_binary
+
+        file = deserialize_pte_binary(data)
+        plans = {each.name: each for each in file.program.execution_plan}
+        first = next(iter(plans))
+    if method and method not in plans:
+        raise UsageError(f"{name} has no method {method!r}; it has {', '.join(map(repr, plans))}")
+    with damage_told(name), quiet():
+        from kdbench.lowering.xnnpack_graph import graph_of
+
+        plan, stored = plans[method or first], file.program.backend_delegate_data
+        blobs = [(each.id, bytes(stored[each.processed.index].data)) for each in plan.delegates]
+        delegates = [(backend, blob, graph_of(blob) if backend == XNNPACK else None) for backend, blob in blobs]
+    return OpenProgram(data, file, plan, delegates)
+
+
+@contextmanager
+def damage_told(name: str) -> Iterator[None]:
+    """Whatever goes wrong inside the block is the fault of the program that is read there, called ``name``.
+
+    Raises:
+        UsageError: it is damaged, and by what one can see it.
+    """
     try:
-        return _facts(data, name, method)
-    except UsageError:
-        raise
+        yield
     except Exception as error:
         # The reader indexes into the bytes unchecked: what a corrupt file makes it raise is anyone's guess.
+        kind = [] if isinstance(error, UsageError) else [type(error).__name__]
         said = str(error).strip().partition("\n")[0]
-        raise UsageError(f"{name} is damaged: {type(error).__name__}{': ' + said if said else ''}") from error
+        raise UsageError(f"{name} is damaged: {': '.join([*kind, *([said] if said else [])])}") from error
 
 
 def deflated_size(data: bytes) -> int:
@@ -131,43 +187,34 @@ def _check_header(data: bytes, name: str) -> None:
         raise UsageError(f"{name} is cut off: found {len(data):,} bytes, its header says {whole:,}")
 
 
-def _facts(data: bytes, name: str, method: str) -> ProgramFacts:
-    with quiet():
-        from executorch.exir._serialize._program import deserialize_pte_binary
+def facts(program: OpenProgram) -> ProgramFacts:
+    """The facts of a program that has been read."""
+    from kdbench.lowering.xnnpack_graph import constants_of
 
-        from kdbench.lowering.xnnpack_graph import constants_of
-
-        file = deserialize_pte_binary(data)
-    program = file.program
-    plans = {each.name: each for each in program.execution_plan}
-    if method and method not in plans:
-        raise UsageError(f"{name} has no method {method!r}; it has {', '.join(map(repr, plans))}")
-    plan = plans[method] if method else program.execution_plan[0]
+    pte, plan, packed = program.file.program, program.plan, program.file.named_data
     named = {}
-    if file.named_data is not None:
-        buffers = file.named_data.buffers
-        named = {key: bytes(buffers[entry.buffer_index]) for key, entry in file.named_data.pte_data.items()}
-    blobs = [(each.id, program.backend_delegate_data[each.processed.index].data) for each in plan.delegates]
+    if packed is not None:
+        named = {key: len(packed.buffers[entry.buffer_index]) for key, entry in packed.pte_data.items()}
 
-    constants = _plain_constants(plan.values, program.constant_buffer)
+    constants = _plain_constants(plan.values, pte.constant_buffer)
     taken: set[str] = set()
-    for backend, blob in blobs:
-        if backend == "XnnpackBackend":
-            constants.update(constants_of(bytes(blob), {key: len(value) for key, value in named.items()}, taken))
+    for _, blob, graph in program.delegates:
+        if graph is not None:
+            constants.update(constants_of(graph, named, taken))
         else:
             constants[UNKNOWN] += len(blob)
-    constants[UNKNOWN] += sum(len(value) for key, value in named.items() if key not in taken)
+    constants[UNKNOWN] += sum(size for key, size in named.items() if key not in taken)
 
     calls = [instruction.instr_args for chain in plan.chains for instruction in chain.instructions]
     operators = Counter(_operator(plan.operators[call.op_index]) for call in calls if hasattr(call, "op_index"))
     delegates = Counter(plan.delegates[call.delegate_index].id for call in calls if hasattr(call, "delegate_index"))
     return ProgramFacts(
-        sha256=hashlib.sha256(data).hexdigest(),
-        size_bytes=len(data),
-        download_bytes=deflated_size(data),
-        weight_bytes=sum(len(buffer.storage) for buffer in program.constant_buffer)
-        + sum(len(each.data) for each in program.backend_delegate_data)
-        + sum(len(value) for value in named.values()),
+        sha256=hashlib.sha256(program.data).hexdigest(),
+        size_bytes=len(program.data),
+        download_bytes=deflated_size(program.data),
+        weight_bytes=sum(len(buffer.storage) for buffer in pte.constant_buffer)
+        + sum(len(each.data) for each in pte.backend_delegate_data)
+        + sum(named.values()),
         constants={dtype: size for dtype, size in sorted(constants.items()) if size},
         arena_bytes=sum(plan.non_const_buffer_sizes[1:]),
         method=plan.name,

@@ -29,16 +29,16 @@ _STORED = {
 _NOT_A_NUMBER = re.compile(r"(?<=[:\[, ])(-?)(inf|nan)(?=[,\s\]}])")
 
 
-def constants_of(blob: bytes, named: Mapping[str, int], taken: set[str]) -> Counter[str]:
+def constants_of(graph: Any, named: Mapping[str, int], taken: set[str]) -> Counter[str]:
     """Bytes of constant data by the type that XNNPACK reads them as: ``int8``, ``float32``, ``int4`` ...
 
-    ``named`` are the sizes of the program's named data, where today's ExecuTorch puts constants; the keys that this
-    graph refers to are added to ``taken``, and a constant that is in there already is not counted again.
+    ``graph`` is one of ``graph_of``; ``named`` are the sizes of the program's named data, where today's ExecuTorch puts
+    constants. The keys that the graph refers to are added to ``taken``; a constant that is in there already is not
+    counted again.
 
     Raises:
-        UsageError: the graph cannot be read, or refers to data that is not there.
+        UsageError: the graph refers to data that is not there.
     """
-    graph = graph_of(blob)
     table = graph.get("constant_data", [])
     sizes: Counter[str] = Counter()
     counted: set[int] = {0}  # index 0 stands for "no constant"

@@ -8,7 +8,7 @@ from executorch.exir._serialize._program import deserialize_pte_binary
 
 from kdbench.errors import UsageError
 from kdbench.lowering.program import ProgramFacts, TensorMeta, deflated_size, facts_of, read_program
-from kdbench.lowering.xnnpack_graph import constants_of
+from kdbench.lowering.xnnpack_graph import constants_of, graph_of
 
 
 @pytest.fixture(scope="module")
@@ -114,12 +114,12 @@ def test_a_constant_that_two_delegates_share_counts_once(int8):
     file = deserialize_pte_binary(int8.lowered.buffer)
     (blob,) = (each.data for each in file.program.backend_delegate_data)
     sizes = {key: len(file.named_data.buffers[entry.buffer_index]) for key, entry in file.named_data.pte_data.items()}
-    taken = set()
-    assert sum(constants_of(bytes(blob), sizes, taken).values()) == sum(sizes.values())
+    graph, taken = graph_of(bytes(blob)), set()
+    assert sum(constants_of(graph, sizes, taken).values()) == sum(sizes.values())
     assert taken == set(sizes)
-    assert not constants_of(bytes(blob), sizes, taken)
+    assert not constants_of(graph, sizes, taken)
     with pytest.raises(UsageError, match="refers to named data"):
-        constants_of(bytes(blob), {}, set())
+        constants_of(graph, {}, set())
 
 
 def test_every_truncation_is_noticed(int8):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import tempfile
 from collections import Counter
 from importlib.resources import files
@@ -19,13 +20,14 @@ if TYPE_CHECKING:
 with quiet():
     from executorch.backends.xnnpack import serialization
     from executorch.backends.xnnpack.serialization.xnnpack_graph_serialize import XNNHeader
-    from executorch.exir._serialize._flatbuffer import _flatc_decompile
+    from executorch.exir._serialize._flatbuffer import _get_flatc_path
 
 _STORED = {
     "fp32": "float32", "pfp32": "float32", "fp16": "float16", "bf16": "bfloat16", "qint8": "int8", "qcint8": "int8",
     "qdint8": "int8", "qpint8": "int8", "quint8": "uint8", "qint32": "int32", "qcint32": "int32", "int32": "int32",
     "qcint4": "int4", "qbint4": "int4",
 }  # fmt: skip
+_AS_JSON = ("--json", "--defaults-json", "--strict-json")
 _NOT_A_NUMBER = re.compile(r"(?<=[:\[, ])(-?)(inf|nan)(?=[,\s\]}])")
 
 
@@ -76,7 +78,11 @@ def _is_grouped(union: Mapping[str, Any]) -> bool:
 
 
 def graph_of(blob: bytes) -> Any:
-    """The graph as JSON, by ExecuTorch's own flatbuffer compiler and XNNPACK's schema."""
+    """The graph as JSON, by ExecuTorch's own flatbuffer compiler and XNNPACK's schema.
+
+    Raises:
+        UsageError: the blob holds no graph that can be read.
+    """
     header = XNNHeader.from_bytes(blob[: XNNHeader.EXPECTED_LENGTH])
     if not header.is_valid():
         raise UsageError("the XNNPACK delegate has no valid header")
@@ -86,7 +92,12 @@ def graph_of(blob: bytes) -> Any:
         place = Path(folder)
         (place / "runtime_schema.fbs").write_bytes(schema)
         (place / "graph.bin").write_bytes(graph)
-        _flatc_decompile(folder, str(place / "runtime_schema.fbs"), str(place / "graph.bin"), ["--raw-binary"])
+        # As ExecuTorch calls it, but for the screenful of usage that a damaged graph makes it write to the terminal.
+        words = [_get_flatc_path(), "--raw-binary", *_AS_JSON, "-o", folder, "runtime_schema.fbs", "--", "graph.bin"]
+        done = subprocess.run(words, cwd=folder, check=False, capture_output=True, text=True, errors="replace")
+        if done.returncode:
+            said = (done.stderr or done.stdout).strip().rpartition("\n")[2].strip()
+            raise UsageError(f"its XNNPACK graph cannot be read: {said or f'flatc ended with {done.returncode}'}")
         text = (place / "graph.json").read_text(encoding="utf-8")
     return json.loads(_NOT_A_NUMBER.sub(_as_json, text))
 

@@ -141,3 +141,15 @@ def test_flipped_bytes_are_read_or_refused_but_never_a_traceback(int8):
             continue
         refused += 1
     assert refused > 10
+
+
+def test_a_damaged_graph_is_one_line_and_nothing_else(int8, capfd):
+    data = bytearray(int8.lowered.buffer)
+    [blob] = (bytes(each.data) for each in deserialize_pte_binary(bytes(data)).program.backend_delegate_data)
+    start = data.index(blob)
+    data[start + 256 : start + 272] = b"\xff" * 16  # in a name
+    with pytest.raises(UsageError) as caught:
+        facts_of(bytes(data), "x.pte")
+    assert str(caught.value).endswith("(string contains non-utf8 bytes)")
+    assert str(caught.value).startswith("x.pte is damaged: its XNNPACK graph cannot be read: Unable to ")
+    assert capfd.readouterr() == ("", "")

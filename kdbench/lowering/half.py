@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
+from kdbench.lowering.export import refuse_training
 from kdbench.lowering.quiet import quiet
 
 if TYPE_CHECKING:
@@ -23,10 +24,15 @@ CONVOLUTION = "aten.convolution.default"
 
 
 class Halved(nn.Module):
-    """A copy of a network in float16: it takes and gives float32, as programs of other precisions do."""
+    """A copy of a network in float16: it takes and gives float32, as programs of other precisions do.
+
+    Raises:
+        UsageError: the network is in training mode.
+    """
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
+        refuse_training(network)
         self.network = copy.deepcopy(network).half()
         self.training = False
 

@@ -48,7 +48,12 @@ BOUNDS = {
 """Per precision. Healthy programs of DS-CNNs and ResNets of 8 to 56 layers, trained and not, were seen to be off by at
 most 1e-6 of the graph and 6e-6 of the network (fp32), 0.8 steps and 0.11 (int8); calibrated on items without
 normalisation, by 0.43 to 0.95 of the network. A wrong top byte in one weight cost from nothing (the weight is hardly
-used) to 1e27 of the largest output (fp32) and to 255 steps in single outputs (int8)."""
+used) to 1e27 of the largest output (fp32) and to 255 steps in single outputs (int8).
+
+fp16 rounds more the deeper a network is. 49 networks trained on Fashion-MNIST (DS-CNNs, a ResNet-20) were off by at
+most 0.010 of graph and network; untrained ones with settled norms by at most 0.031 and 0.098 (ResNets to 110 layers,
+WRNs, VGGs), but MobileNetV2 and the ShuffleNets by up to 0.10 and 0.12: those are refused. Of 681 wrong top bytes that
+changed a prediction in six healthy programs 654 were caught; the others were smaller than the bounds."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from kdbench.errors import UsageError
-from kdbench.lowering.export import Inputs, Steps, calm, contiguous, export, finish, refuse_training
+from kdbench.lowering.export import Inputs, Steps, calm, contiguous, export, finish
 from kdbench.lowering.half import Halved, half_convolutions
 from kdbench.lowering.quiet import quiet
 
@@ -65,7 +65,6 @@ class Xnnpack:
         steps = Steps(self.name)
         example = contiguous(example)
         half = self.precision == "fp16"
-        refuse_training(network)
         with calm(), half_convolutions() if half else nullcontext():
             with steps("export"):
                 exported = export(Halved(network) if half else network, example)
@@ -101,7 +100,7 @@ FP32 = Xnnpack("xnnpack-fp32", "fp32")
 """XNNPACK in 32-bit floats: the network as it was trained, on most phones' CPU."""
 
 FP16 = Xnnpack("xnnpack-fp16", "fp16")
-"""XNNPACK in 16-bit floats: half the size; faster where the CPU computes them, as phones' CPUs since 2018 do."""
+"""XNNPACK in 16-bit floats: weights of half the size. How fast they are is up to the CPU's instructions for them."""
 
 INT8 = Xnnpack("xnnpack-int8", "int8")
 """XNNPACK in 8-bit integers: static, one scale a channel, calibrated on training items."""

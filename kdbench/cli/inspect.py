@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 def command(file: Path, method: str, form: str) -> int:
     """Show what is in FILE.pte, any ExecuTorch program: bytes by part, operators, planned memory, structure.
 
-    Nothing is run. The operators outside delegates are those that a selective build must link.
+    Nothing is run. The operators outside delegates are those that a selective build must link. Two programs with the
+    same structure differ in their numbers alone; it is another hash than that of a run, which is made while lowering.
     """
     from kdbench.lowering.contents import read_contents
 

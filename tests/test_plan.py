@@ -112,6 +112,34 @@ def test_a_student_may_start_from_scratch_of_its_seed(digits):
     assert again.needs["start"].id == stages(digits, method="scratch").network.id != again.id
 
 
+ELSEWHERE = """
+from kdbench.lowering.portable import Portable
+
+class Elsewhere(Portable):
+    def missing_on(self, device):
+        return f"{device} has no such chip"
+
+ALONE = Elsewhere("alone", "fp32")
+JUDGED = Elsewhere("judged", "fp32", stand_in="a model of the chip")
+"""
+
+
+def test_what_a_device_cannot_run_is_judged_by_its_stand_in_or_not_at_all(digits, tmp_path):
+    (tmp_path / "chip.py").write_text(ELSEWHERE)
+    targets = tuple(f"{tmp_path}/chip.py:{name}" for name in ("ALONE", "JUDGED"))
+    suite = digits.model_copy(update={"targets": targets})
+    alone, judged = (stages(suite, method="kd", target=target) for target in targets)
+    assert (alone.outputs, alone.unrun, alone.stand_in) == (None, "host has no such chip", "")
+    assert None not in list(alone)
+    assert (judged.outputs.kind, judged.unrun, judged.stand_in) == (
+        "stand-in", "host has no such chip", "a model of the chip",
+    )  # fmt: skip
+    assert judged.outputs.spec == judged.program.spec
+    assert judged.outputs.needs == {"network": judged.network, "program": judged.program}
+    here = stages(digits, method="kd")
+    assert (here.outputs.kind, here.unrun) == ("outputs", "")
+
+
 def test_students_of_one_seed_and_teacher_are_a_party(digits):
     def party(suite=digits, **axes):
         return stages(suite, **axes).network.party

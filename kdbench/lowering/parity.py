@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from torch.utils._pytree import tree_leaves
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from torch.fx import GraphModule
 
-    from kdbench.lowering.target import Lowered
+    from kdbench.lowering.target import Lowered, Target
 
 with quiet():
     from executorch.extension.pybindings.portable_lib import _threadpool_get_thread_count, _unsafe_reset_threadpool
@@ -43,7 +43,12 @@ _TINY = float(np.finfo(np.float32).tiny)
 BOUNDS = {
     "fp32": Bounds(graph_error=1e-4, graph_steps=0, network_error=1e-3),
     "fp16": Bounds(graph_error=0.05, graph_steps=0, network_error=0.15),
+    "bf16": Bounds(graph_error=0.1, graph_steps=0, network_error=0.3),
+    "fp32-bf16": Bounds(graph_error=0.1, graph_steps=0, network_error=0.3),
     "int8": Bounds(graph_error=0.05, graph_steps=2, network_error=0.35),
+    "int8-dynamic": Bounds(graph_error=0.05, graph_steps=0, network_error=0.35),
+    "int8da8w": Bounds(graph_error=0.05, graph_steps=0, network_error=0.35),
+    "int8da4w": Bounds(graph_error=0.05, graph_steps=0, network_error=0.6),
 }
 """Per precision. Healthy programs of DS-CNNs and ResNets of 8 to 56 layers, trained and not, were seen to be off by at
 most 1e-6 of the graph and 6e-6 of the network (fp32), 0.8 steps and 0.11 (int8); calibrated on items without
@@ -69,39 +74,50 @@ class Parity:
     but at least a sixteenth of their range: a network that says the same of every item has no spread to speak of.
     ``network_max_error``: the largest absolute difference from the network. ``cosine``: mean cosine between an item's
     outputs of program and network. ``flips``: share of items with another prediction, None if nothing predicts.
+
+    ``of`` says what was run: the ``program``; where nothing here can run it a ``reference``, which computes the same
+    integers; or where there is none the ``graph`` alone, whose difference from itself is no figure.
     """
 
     items: int
-    graph_error: float
+    graph_error: float | None
     graph_steps: float | None
     network_error: float
     network_max_error: float
     cosine: float
     flips: float | None
+    of: Literal["program", "reference", "graph"] = "program"
 
 
 def prove(
     lowered: Lowered,
     network: nn.Module,
     items: Sequence[Inputs],
-    precision: str,
+    target: Target,
     predictions: Callable[[NDArray[np.float32]], NDArray[np.integer]] | None = None,
 ) -> Parity:
     """How a program compares on ``items`` (batch 1 each), run by ExecuTorch in this process on one thread.
 
+    A program that this machine cannot run is stood in for by its reference, and without one by its graph.
     ``predictions`` turns the first output [items, ...] into predictions.
 
     Raises:
         StageError: status ``parity-failed``: the program does not run, says something that is no number, or is off by
-            more than ``BOUNDS[precision]``; the reason holds the figure and its bound.
+            more than the ``BOUNDS`` of the target's precision; the reason holds the figure and its bound.
     """
     fed = [contiguous(inputs) for inputs in items]
-    program = run_program(lowered.buffer, fed)
     with calm():
         graph = _stacked([leaves(lowered.exported(*inputs)) for inputs in fed])
         eager = _stacked([leaves(network(*inputs)) for inputs in fed])
-    parity = compare(program, graph, eager, _step(lowered.exported))
-    if reason := refusal(parity, BOUNDS[precision]):
+    if not target.missing_on("host"):
+        parity = compare(program := run_program(lowered.buffer, fed), graph, eager, _step(lowered.exported))
+    elif lowered.reference is not None:
+        with calm():
+            program = _stacked([leaves(lowered.reference(*inputs)) for inputs in fed])
+        parity = replace(compare(program, graph, eager, _step(lowered.exported)), of="reference")
+    else:
+        parity = replace(compare(program := graph, graph, eager), graph_error=None, of="graph")
+    if reason := refusal(parity, BOUNDS[target.precision]):
         raise StageError(reason, status="parity-failed")
     if predictions is None:
         return parity
@@ -166,7 +182,7 @@ def refusal(parity: Parity, bounds: Bounds) -> str:
                 f"the program is not its graph: off by {parity.graph_steps:.3g} quantisation steps, "
                 f"at most {bounds.graph_steps:g} is rounding"
             )
-    elif parity.graph_error > bounds.graph_error:
+    elif parity.graph_error is not None and parity.graph_error > bounds.graph_error:
         return (
             f"the program is not its graph: off by {parity.graph_error:.3g} of the largest output, "
             f"at most {bounds.graph_error:g} is rounding"

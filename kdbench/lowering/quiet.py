@@ -13,10 +13,16 @@ if TYPE_CHECKING:
 _LOGGED = {
     "torchao": "Failed to load ",  # its CUDA extensions, in every CPU-only installation
     "torch.utils._pytree": "%s is an Enum subclass",  # torchao registers one the old way
+    "coremltools": "Failed to load _ML",  # Apple's own libraries, which only macOS has
+    "executorch.exir.pass_manager": "PassManager is deprecated",  # ExecuTorch's own passes use it
+    # Core ML says of every program that it needs the iOS that the target names.
+    "executorch.backends.apple.coreml.compiler.coreml_preprocess": "The model with identifier",
 }
 _WARNED: tuple[tuple[str, type[Warning]], ...] = (
     (r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning),  # torch copies its own tree specs
     (r"(read|open)_(text|binary) is deprecated", DeprecationWarning),  # ExecuTorch reads its resources the old way
+    (r"Function _TORCH_OPS_REGISTRY", DeprecationWarning),  # ExecuTorch asks Core ML Tools the old way
+    (r"Implicitly cleaning up <TemporaryDirectory", ResourceWarning),  # of Core ML Tools
     (r"This API is experimental and subject to change", Warning),  # ExecuTorch, of its own Python runtime
     (r"`torch.jit.script_method` is deprecated", DeprecationWarning),  # torch, in modules of its own
 )

@@ -35,7 +35,9 @@ OPTIONS = {
 RECIPES = {
     "ab": {"epochs": 6},
     "fsp": {"epochs": 6},
-    "ft": {"lr": 0.05},
+    "crd": {"schedule": "onecycle"},
+    "dml": {"lr": 0.2},  # two fresh peers agree, then differ, and only then learn from each other
+    "ft": {"lr": 0.05, "schedule": "onecycle"},
     "random-teacher": {"batch_size": 32, "lr": 0.05},  # an untrained network's targets are hard to follow in big steps
 }
 CONTROLS = {"scratch", "label-smoothing", "longer-scratch"}

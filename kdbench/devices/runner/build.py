@@ -28,6 +28,9 @@ _LIBRARIES = (
     "executorch_backend_xnnpack",
     "executorch_threadpool",
 )
+_OPENVINO = "executorch_backend_openvino"
+"""Linked where OpenVINO is installed: this is but the door to it."""
+
 _BUILD_SECONDS = 300
 
 
@@ -52,6 +55,14 @@ def executorch_folder() -> Path:
     raise MeasureError("the executorch package is not installed or has no lib/ folder; install executorch>=1.5.1")
 
 
+def openvino_library() -> Path | None:
+    """OpenVINO's library, which the runtime loads when it meets a program for it; None where it is not installed."""
+    spec = importlib.util.find_spec("openvino")
+    places = list(spec.submodule_search_locations or ()) if spec else []
+    found = (path for place in places for path in sorted((Path(place) / "libs").glob("libopenvino_c.so*")))
+    return next(found, None)
+
+
 def flags(folder: Path) -> list[str]:
     """What a program that runs ``.pte`` files is compiled and linked with, after its sources.
 
@@ -69,7 +80,7 @@ def flags(folder: Path) -> list[str]:
         f"-isystem{include / 'executorch/runtime/core/portable_type/c10'}",
         f"-L{lib}",
         *keep,
-        *(f"-l{library}" for library in _LIBRARIES),
+        *(f"-l{library}" for library in (*_LIBRARIES, *([_OPENVINO] if openvino_library() else []))),
         f"-Wl,-rpath,{lib}",
     ]
 

@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from kdbench.lowering.shipped import Shipped, lower
     from kdbench.measurement import Measurement, measure
+    from kdbench.profiles import Profile, profile
 
 __version__ = "0.1.0"
-__all__ = ["Measurement", "Shipped", "__version__", "lower", "measure"]
+__all__ = ["Measurement", "Profile", "Shipped", "__version__", "lower", "measure", "profile"]
 
 _HOMES = {
     "Measurement": "measurement",
     "measure": "measurement",
+    "Profile": "profiles",
+    "profile": "profiles",
     "Shipped": "lowering.shipped",
     "lower": "lowering.shipped",
 }

@@ -10,7 +10,7 @@ from torch.utils._pytree import tree_leaves
 
 from kdbench.errors import StageError
 from kdbench.lowering.export import Inputs, calm, contiguous, leaves
-from kdbench.lowering.quiet import quiet
+from kdbench.lowering.quiet import hushed, quiet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -131,17 +131,21 @@ def run_program(buffer: bytes, items: Sequence[Inputs]) -> Outputs:
     Raises:
         StageError: status ``parity-failed``: the program cannot be loaded or run here.
     """
+    with hushed():
+        return _stacked(_ran(buffer, items))
+
+
+def _ran(buffer: bytes, items: Sequence[Inputs]) -> list[list[Tensor]]:
     try:
         # The method reads the program's memory, and neither keeps the other alive.
         program = Runtime.get().load_program(buffer)
         if _threadpool_get_thread_count() != 1:
             _unsafe_reset_threadpool(1)
         method = program.load_method("forward")
-        outputs = [[value.clone() for value in leaves(method.execute(list(inputs)))] for inputs in items]
+        return [[value.clone() for value in leaves(method.execute(list(inputs)))] for inputs in items]
     except RuntimeError as error:
         said = str(error).strip().partition("\n")[0]
         raise StageError(f"the program does not run: {said}", status="parity-failed") from error
-    return _stacked(outputs)
 
 
 def compare(program: Outputs, graph: Outputs, network: Outputs, step: float | None = None) -> Parity:

@@ -202,6 +202,7 @@ def _student_network(case: Case, suite: Suite, common: Mapping[str, Any], ground
         start = {"start": _student_network(fresh, suite, common, ground, teacher)}
     # Keys that are not there are not in the key of what was made before there were any.
     few = {"labelled": case.pair.labelled} if case.pair.labelled and made.needs_labels else {}
+    aware = {"qat_epochs": case.method.qat_epochs} if case.method.qat_epochs else {}
     return Stage(
         "network",
         f"train {case.method.label} s{case.seed}",
@@ -215,6 +216,7 @@ def _student_network(case: Case, suite: Suite, common: Mapping[str, Any], ground
             "seed": case.seed,
             "processor": ground.processors["student"],
             **few,
+            **aware,
         },
         {**({"teacher": teacher} if taught else {}), **start},
         content_key({**shared, **few}) if taught and made.view is Method.view else "",

@@ -120,7 +120,7 @@ def _record(finished: Finished, case: Case, known: Evidence) -> Record:
         teacher=case.pair.teacher,
         student=case.pair.student,
         method=case.method.label,
-        options=dict(case.method.options),
+        options={**case.method.options, **({"qat_epochs": qat} if (qat := case.method.qat_epochs) else {})},
         seed=case.seed,
         target=case.target,
         device=case.device,

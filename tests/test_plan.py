@@ -112,6 +112,14 @@ def test_a_student_may_start_from_scratch_of_its_seed(digits):
     assert again.needs["start"].id == stages(digits, method="scratch").network.id != again.id
 
 
+def test_awareness_of_quantisation_is_another_network_and_no_other_key_changes(digits):
+    suite = with_methods(digits, ["kd"], ["qat_epochs=3"])
+    aware, plain = (stages(suite, method=method).network for method in ("kd-qat_epochs3", "kd"))
+    assert aware.spec == {**plain.spec, "qat_epochs": 3}
+    assert aware.party == plain.party
+    assert plain.id == stages(digits, method="kd").network.id
+
+
 ELSEWHERE = """
 from kdbench.lowering.portable import Portable
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from kdbench.errors import KdbenchError, StageError, UsageError
+from kdbench.lowering.haste import hastened
 from kdbench.lowering.quiet import quiet
 from kdbench.lowering.structure import delegated_share, structure_of
 from kdbench.lowering.target import Lowered
@@ -72,7 +73,7 @@ def calm() -> Iterator[None]:
     torch.set_num_threads(1)
     gc.disable()
     try:
-        with quiet(), torch.no_grad(), torch.random.fork_rng(devices=[]):
+        with quiet(), hastened(), torch.no_grad(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             yield
     finally:

@@ -1,0 +1,38 @@
+import copy
+
+import pytest
+import torch
+from lowering.conftest import Tiny, items
+from torch.export import exported_program
+from torch.fx import traceback
+
+from kdbench.lowering import haste, xnnpack
+from kdbench.lowering.haste import hastened
+
+
+@pytest.mark.parametrize("target", [xnnpack.FP32, xnnpack.INT8])
+def test_the_bytes_and_the_structure_are_those_without(target, monkeypatch):
+    calibration = items(32)
+    hasty = target.lower(Tiny(seed=0), calibration[0], calibration)
+    monkeypatch.setattr(haste, "TORCH", "no version")
+    plain = target.lower(Tiny(seed=0), calibration[0], calibration)
+    assert plain.buffer == hasty.buffer
+    assert plain.structure == hasty.structure
+
+
+def test_torch_is_as_it_was_afterwards_an_error_or_not():
+    collect = exported_program._collect_all_valid_cia_ops
+    with pytest.raises(ValueError, match="x"), hastened():  # noqa: PT012
+        assert exported_program._collect_all_valid_cia_ops is not collect
+        assert traceback.copy is not copy
+        raise ValueError("x")
+    assert exported_program._collect_all_valid_cia_ops is collect
+    assert traceback.copy is copy
+
+
+def test_the_operators_are_those_that_torch_finds_and_nobody_elses():
+    with hastened():
+        first = exported_program._collect_all_valid_cia_ops()
+        assert first == torch._export.utils._collect_all_valid_cia_ops()
+        first.clear()
+        assert exported_program._collect_all_valid_cia_ops()

@@ -59,11 +59,12 @@ def profiled(programs: list, store: Store) -> list[dict]:
     """The functions of the most own time while a teacher and a student are lowered to every target."""
     module = imported("kdbench.lowering.stage")
     chosen = [programs[0], programs[1], programs[2], programs[-1]]
-    inputs = [{"network": conduct([stage.needs["network"]], store, 1, lambda _event: None)} for stage in chosen]
+    networks = [stage.needs["network"] for stage in chosen]
+    outcomes = conduct(networks, store, 1, lambda _event: None)
+    made = [outcomes[network.id] for network in networks]
 
     def lower() -> None:
-        for stage, given in zip(chosen, inputs, strict=True):
-            [network] = given["network"].values()
+        for stage, network in zip(chosen, made, strict=True):
             with tempfile.TemporaryDirectory() as out:
                 module.run(stage.spec, {"network": network}, Path(out), lambda _done, _text: None)
 

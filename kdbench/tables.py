@@ -178,7 +178,7 @@ def _cell(row: Mapping[str, Any], column: Column, spreads: bool, notes: list[str
         return _published_cell(row, notes)
     metric = metric_of(column.id.removesuffix("_ratio"))
     value = row[column.id]
-    if metric.shared and row["shared_speed"]:
+    if metric.shared and row["shared_speed"] and not math.isnan(value):
         return Cell(SAME, faint=True)
     if math.isnan(value):
         reason = row["reasons"].get(metric.id, "") if row["seeds"] else ""

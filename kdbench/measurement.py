@@ -87,9 +87,9 @@ def measure(
     from kdbench.lowering.shipped import lower, tupled
 
     where: Device = load("devices", device.partition(":")[0])(device)
-    shipped, inputs = lower(model, example, target, calibration=calibration), tupled(example)
     if why := load("targets", target).missing_on(device):
-        raise StageError(f"{target} is lowered (kdbench.lower) and cannot be measured: {why}", status="not-applicable")
+        raise StageError(f"{target} can be lowered (kdbench.lower) but not measured: {why}", status="not-applicable")
+    shipped, inputs = lower(model, example, target, calibration=calibration), tupled(example)
     structure = shipped.facts["structure"]
     timing = _timed(shipped.program, structure, _arrays(inputs), where, protocol or Protocol(), store)
     if timing.speed.status != "ok":

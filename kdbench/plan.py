@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from kdbench.catalog import find, load, suggestion
@@ -136,9 +137,14 @@ def stages_of(case: Case, suite: Suite, ground: Ground) -> CaseStages:
     network = teacher if case.is_teacher else _student_network(case, suite, common, ground, teacher)
     needs = {"network": network}
     who = f"{case.method.label} s{case.seed}" if not case.is_teacher else "teacher"
-    lowering = {**common, **_target(case.target), "lowering": suite.lowering.model_dump(mode="json")}
-    program = Stage("program", f"lower {who} to {case.target}", lowering, needs)
     target: Target = load("targets", case.target)
+    lowering = {
+        **common,
+        **_target(case.target),
+        **_ground(target, ground),
+        "lowering": suite.lowering.model_dump(mode="json"),
+    }
+    program = Stage("program", f"lower {who} to {case.target}", lowering, needs)
     unrun = target.missing_on(case.device)
     outputs = None
     if not unrun:
@@ -163,6 +169,19 @@ def _architecture(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
 
 def _target(name: str) -> dict[str, str]:
     return {"target": name, **_digest("targets", name, "target_digest")}
+
+
+def _ground(target: Target, ground: Ground) -> dict[str, Any]:
+    """What decides a target's programs besides what decides all targets'; most have nothing of the kind."""
+    found: dict[str, Any] = {"processor": ground.processors["student"]} if target.tied else {}
+    return found | ({"libraries": {name: _version(name) for name in target.libraries}} if target.libraries else {})
+
+
+def _version(library: str) -> str:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return ""
 
 
 def _digest(group: str, name: str, key: str) -> dict[str, str]:

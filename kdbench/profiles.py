@@ -101,12 +101,13 @@ def _traced(
     with quiet():
         import torch
         from executorch.devtools import Inspector
-        from executorch.extension.pybindings.portable_lib import _unsafe_reset_threadpool
+        from executorch.extension.pybindings.portable_lib import _threadpool_get_thread_count, _unsafe_reset_threadpool
         from executorch.runtime import Runtime
 
     items = [tuple(torch.from_numpy(array[place]) for array in arrays) for place in range(len(arrays[0]))]
     with tempfile.TemporaryDirectory(prefix="kdbench-profile-") as folder, quiet(), hushed():
         trace = Path(folder) / "trace.etdp"
+        before = _threadpool_get_thread_count()
         try:
             _unsafe_reset_threadpool(threads)
             loaded = Runtime.get().load_program(program.data, enable_etdump=True)
@@ -120,6 +121,8 @@ def _traced(
             said = str(error).strip().partition("\n")[0]
             needs = ", ".join((*known.delegates, *known.operators))
             raise MeasureError(f"the program does not run here: {said}; it needs {needs}") from error
+        finally:
+            _unsafe_reset_threadpool(before)
         blocks = [block for block in Inspector(etdump_path=str(trace)).event_blocks if block.name == "Execute"]
     events = [event for block in blocks for event in block.events if event.perf_data is not None]
     means = [float(np.mean(event.perf_data.raw[_WARMUP:])) * 1000 for event in events]
@@ -135,7 +138,7 @@ def _operators(events: Sequence[tuple[str, float, bool]], backends: Iterator[str
         if delegated:
             inside.append((name, mean))
         elif name == "DELEGATE_CALL":
-            backend = next(backends)
+            backend = next(backends, "delegate")  # a program that jumps calls more often than it is written
             yield from (Operator(operator, backend, spent) for operator, spent in inside)
             yield Operator(REST if inside else "the whole delegate", backend, mean - sum(spent for _, spent in inside))
             inside, total = [], total + mean

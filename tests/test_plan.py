@@ -120,6 +120,15 @@ def test_awareness_of_quantisation_is_another_network_and_no_other_key_changes(d
     assert plain.id == stages(digits, method="kd").network.id
 
 
+def test_what_else_decides_a_targets_programs_is_in_their_keys(digits):
+    suite = digits.model_copy(update={"targets": ("openvino-fp32", "coreml-fp16", "xnnpack-fp32")})
+    openvino, coreml, xnnpack = (stages(suite, method="kd", target=target).program.spec for target in suite.targets)
+    assert set(openvino["libraries"]) == {"openvino", "nncf"}
+    assert openvino["processor"] == "cpu"
+    assert set(coreml["libraries"]) == {"coremltools"}
+    assert {"libraries", "processor"} & set(xnnpack) == set()
+
+
 ELSEWHERE = """
 from kdbench.lowering.portable import Portable
 

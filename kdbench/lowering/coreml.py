@@ -14,6 +14,8 @@ from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+from kdbench.errors import StageError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -34,6 +36,8 @@ class CoreML:
     precision: str
     backend: str = "coreml"
     stand_in: str = ""
+    libraries: tuple[str, ...] = ("coremltools",)
+    tied: bool = False
 
     @property
     def calibrates(self) -> bool:
@@ -97,7 +101,10 @@ def _numbered(manifest: bytes) -> bytes:
     table["itemInfoEntries"] = {ids[key]: value for key, value in entries}
     table["rootModelIdentifier"] = ids[table["rootModelIdentifier"]]
     text = json.dumps(table, indent=4, separators=(",", ": ")).encode()
-    assert len(text) == len(manifest), "the manifest is written otherwise than by Core ML Tools 9"
+    if len(text) != len(manifest):
+        raise StageError(
+            "Core ML Tools write a package's manifest otherwise than version 9 does; its ids cannot be settled"
+        )
     return text
 
 

@@ -29,6 +29,8 @@ class CortexM:
     backend: str = "cortex-m"
     calibrates: bool = True
     stand_in: str = "ExecuTorch's reference operators for CMSIS-NN"
+    libraries: tuple[str, ...] = ("tosa-tools",)
+    tied: bool = False
 
     def missing(self) -> str:
         """The TOSA tools, which ExecuTorch's backends for Arm import."""

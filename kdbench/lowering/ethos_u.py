@@ -37,6 +37,8 @@ class EthosU:
     backend: str = "ethos-u"
     calibrates: bool = True
     stand_in: str = "Arm's reference model of TOSA"
+    libraries: tuple[str, ...] = ("ethos-u-vela", "tosa-tools")
+    tied: bool = False
 
     def missing(self) -> str:
         """Vela and the TOSA tools."""

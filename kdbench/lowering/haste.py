@@ -1,28 +1,23 @@
-"""Haste: what torch and ExecuTorch do again and again while a network is lowered, done once or when it is asked for."""
+"""Haste: what torch does again and again while a network is lowered, done once, or when it is asked for."""
 
 from __future__ import annotations
 
 import copy
 from contextlib import contextmanager
 from functools import cache
-from importlib.metadata import version
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch._export import utils
 from torch.export import decomp_utils, exported_program
 from torch.fx import GraphModule, traceback
 
-from kdbench.lowering.quiet import quiet
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-with quiet():
-    from executorch.exir.pass_manager import ExportedProgramPassManager
-
-KNOWN = {"torch": "2.13.", "executorch": "1.5."}
-"""The versions whose inner functions are known here; with any other nothing is hastened."""
+TORCH = "2.13."
+"""The versions of torch whose inner functions are known here; with any other nothing is hastened."""
 
 _OPERATORS = ("_collect_all_valid_cia_ops", "_collect_all_valid_cia_ops_for_aten_namespace")
 
@@ -35,15 +30,13 @@ def hastened() -> Iterator[None]:
       it is only ever read.
     - The operators that can be decomposed are looked for once, instead of at every decomposition.
     - A graph's Python code is written when the graph is first called: most graphs are interpreted, and then passed on.
-    - ExecuTorch's passes are not checked one by one: the proof of the program is what counts.
     """
-    if not all(version(library).startswith(start) for library, start in KNOWN.items()):
+    if not torch.__version__.startswith(TORCH):
         yield
         return
     replaced: list[tuple[Any, str, Any]] = [
         (traceback, "copy", SimpleNamespace(copy=copy.copy, deepcopy=list)),
         (GraphModule, "recompile", _later(GraphModule.recompile)),
-        (ExportedProgramPassManager, "check", lambda _manager, _program: None),
     ]
     for name in _OPERATORS:
         found = _once(getattr(utils, name))

@@ -28,6 +28,8 @@ class OpenVino:
     precision: str
     backend: str = "openvino"
     stand_in: str = ""
+    libraries: tuple[str, ...] = ("openvino", "nncf")
+    tied: bool = True
 
     @property
     def calibrates(self) -> bool:

@@ -23,6 +23,8 @@ class Portable:
     backend: str = "portable"
     calibrates: bool = False
     stand_in: str = ""
+    libraries: tuple[str, ...] = ()
+    tied: bool = False
 
     def missing(self) -> str:
         """Nothing: every ExecuTorch runtime has them."""

@@ -64,7 +64,12 @@ def hushed() -> Iterator[None]:
         with redirect_stderr(said):
             yield
     finally:
-        sys.stderr.write("".join(line for line in said.getvalue().splitlines(True) if not line.startswith(_TOLD)))
+        print(
+            *(line for line in said.getvalue().splitlines(True) if not line.startswith(_TOLD)),
+            sep="",
+            end="",
+            file=sys.stderr,
+        )
 
 
 class _Without(logging.Filter):

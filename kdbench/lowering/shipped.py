@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from kdbench.catalog import load
 from kdbench.errors import MeasureError, StageError, UsageError
-from kdbench.lowering.parity import prove
+from kdbench.lowering.parity import BOUNDS, prove
 from kdbench.lowering.program import facts, opened
 from kdbench.lowering.surprise import surprises, untouched
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     import numpy as np
@@ -64,7 +65,8 @@ def lower(
 
     ``example`` is one input, batch 1, or a tuple of them where the module takes several; ``calibration`` are inputs
     like it, from the training data, by which an integer target chooses its ranges. The program is run and compared with
-    the module on both.
+    the module on both; where nothing here can run it, what stands in for it is, or else its graph alone: see
+    ``facts["parity"]["of"]``. Not to be called from several threads: lowering changes things of the whole process.
 
     Raises:
         UsageError: an unknown target, a module in training mode, or an integer target without calibration.
@@ -74,6 +76,8 @@ def lower(
     made: Target = load("targets", target)
     if why := made.missing():
         raise StageError(f"cannot lower to {target}: {why}", status="not-applicable")
+    if not isinstance(calibration, Sequence):
+        raise UsageError("calibration is a list of inputs like the example, such as list(tensor.split(1))")
     if made.calibrates and not calibration:
         raise UsageError(f"{target} needs calibration=[...]: inputs like the example, from the training data")
     more = [tupled(each) for each in calibration]
@@ -94,10 +98,15 @@ def ship(
         StageError: as ``Target.lower`` and ``prove``; ``not-applicable`` where the precision leaves most weights as
             they were.
     """
+    if target.precision not in BOUNDS:
+        raise UsageError(
+            f"target {target.name}: nothing is known of precision {target.precision!r}; known: {', '.join(BOUNDS)}"
+        )
     lowered = target.lower(network, items[0], calibration)
     program = opened(lowered.buffer, "program", "")
     found = facts(program)
-    if why := untouched(target.precision, found):
+    weights = sum(parameter.numel() for parameter in network.parameters() if parameter.ndim > 1)
+    if why := untouched(target.precision, found, weights):
         raise StageError(f"{target.name} is not for this network: {why}", status="not-applicable")
     start = time.perf_counter()
     parity = prove(lowered, network, items, target, predictions)

@@ -26,16 +26,17 @@ _SEALED = 131072
 """What a blob that only its backend can read may hold besides weights: its graph, names, shaders."""
 
 
-def untouched(precision: str, facts: ProgramFacts) -> str:
+def untouched(precision: str, facts: ProgramFacts, weights: int) -> str:
     """Why a precision is not for the network of a program, or the empty string.
 
+    ``weights``: the numbers in the network's parameters of two dimensions or more, which biases and scales are not.
     Nothing is said of what only a backend can read.
     """
     bits = BITS.get(precision, 32)
     if bits == 32 or facts.constants.get(UNKNOWN) or not facts.constants:
         return ""
     counts = {dtype: size * 8 / bits_of(dtype) for dtype, size in facts.constants.items()}
-    share = sum(count for dtype, count in counts.items() if bits_of(dtype) <= bits) / sum(counts.values())
+    share = sum(count for dtype, count in counts.items() if bits_of(dtype) <= bits) / max(weights, 1)
     if share >= LEAST_TOUCHED:
         return ""
     return f"{share:.0%} of its weights are stored in {bits} bits, at least {LEAST_TOUCHED:.0%} is needed"

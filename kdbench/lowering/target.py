@@ -63,6 +63,16 @@ class Target(Protocol):
         ...
 
     @property
+    def libraries(self) -> tuple[str, ...]:
+        """The packages besides ``LIBRARIES`` whose versions decide its programs."""
+        ...
+
+    @property
+    def tied(self) -> bool:
+        """Whether a program holds code for the machine that made it, so that another's is another."""
+        ...
+
+    @property
     def stand_in(self) -> str:
         """What computes the same as its programs where they cannot run (``Lowered.reference``), or the empty string.
 

@@ -24,6 +24,8 @@ class Vulkan:
     backend: str = "vulkan"
     calibrates: bool = False
     stand_in: str = ""
+    libraries: tuple[str, ...] = ()
+    tied: bool = False
 
     def missing(self) -> str:
         """Nothing: ExecuTorch's wheel brings the shaders."""

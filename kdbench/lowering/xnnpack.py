@@ -28,6 +28,8 @@ class Xnnpack:
     precision: str
     backend: str = "xnnpack"
     stand_in: str = ""
+    libraries: tuple[str, ...] = ()
+    tied: bool = False
 
     @property
     def calibrates(self) -> bool:

@@ -4,7 +4,7 @@ Jacob et al. 2018 (section 3): in the forward pass weights and activations are r
 program will have, in the backward pass the rounding is left out (the straight-through estimator of Bengio et al. 2013).
 
 Weights: symmetric, one scale a channel, which a batch norm behind the layer scales with, so that folding it changes
-nothing. Activations: what enters each convolution and linear layer, and what the network says at last; affine, one
+nothing. Activations: what enters each convolution and linear layer, and what its classifier says; affine, one
 scale a tensor, whose range is a moving average over batches. What is added or pooled in between is rounded where it
 enters the next layer.
 """
@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
+
+from kdbench.models.network import classifier
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,17 +35,26 @@ _TINY = torch.finfo(torch.float32).tiny
 def rounded(network: nn.Module) -> Iterator[None]:
     """Inside the block the network computes with weights and activations rounded to 8-bit integers' grids.
 
-    Its parameters stay floats, are the same objects and go on learning; afterwards nothing is left of the rounding. In
-    eval mode the ranges stay as they are.
+    Of a method that ships more than the student the student's own layers alone are rounded. Its parameters stay floats,
+    are the same objects and go on learning; afterwards nothing is left of the rounding. In eval mode the ranges stay as
+    they are.
     """
     layers = [module for module in network.modules() if isinstance(module, _LAYERS)]
     with ExitStack() as undo:
         for layer in layers:
+            undo.callback(_ordered, layer, list(layer._parameters))  # noqa: SLF001 - nothing else keeps their order
             parametrize.register_parametrization(layer, "weight", _Weights())
             undo.callback(parametrize.remove_parametrizations, layer, "weight", leave_parametrized=False)
             undo.callback(layer.register_forward_pre_hook(_Activations().enter).remove)
-        undo.callback(network.register_forward_hook(_Activations().leave).remove)
+        last = network.get_submodule(classifier(network))
+        undo.callback(last.register_forward_hook(_Activations().leave).remove)
         yield
+
+
+def _ordered(layer: nn.Module, names: list[str]) -> None:
+    """Put a layer's parameters back into their order, which decides that of the network's."""
+    for name in names:
+        layer.register_parameter(name, layer._parameters.pop(name))  # noqa: SLF001
 
 
 class _Weights(nn.Module):

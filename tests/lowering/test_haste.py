@@ -6,15 +6,15 @@ from lowering.conftest import Tiny, items
 from torch.export import exported_program
 from torch.fx import traceback
 
-from kdbench.lowering import haste, xnnpack
+from kdbench.lowering import haste, vulkan, xnnpack
 from kdbench.lowering.haste import hastened
 
 
-@pytest.mark.parametrize("target", [xnnpack.FP32, xnnpack.INT8])
+@pytest.mark.parametrize("target", [xnnpack.FP32, xnnpack.FP16, xnnpack.INT8, vulkan.FP16])
 def test_the_bytes_and_the_structure_are_those_without(target, monkeypatch):
     calibration = items(32)
     hasty = target.lower(Tiny(seed=0), calibration[0], calibration)
-    monkeypatch.setattr(haste, "KNOWN", {"torch": "no version"})
+    monkeypatch.setattr(haste, "TORCH", "no version")
     plain = target.lower(Tiny(seed=0), calibration[0], calibration)
     assert plain.buffer == hasty.buffer
     assert plain.structure == hasty.structure

@@ -46,6 +46,15 @@ def test_a_precision_that_leaves_most_weights_alone_is_not_for_the_network(targe
     assert caught.value.status == "not-applicable"
 
 
+def test_scales_and_biases_are_no_weights():
+    thin = nn.Sequential(nn.Linear(1, 16), nn.ReLU(), nn.Linear(16, 1)).eval()
+    calibration = list(torch.linspace(-1, 1, 32).reshape(32, 1, 1))
+    shipped = package.lower(thin, calibration[0], "xnnpack-int8", calibration=calibration)
+    assert shipped.facts["quantized_share"] < 0.5
+    with pytest.raises(UsageError, match="^calibration is a list of inputs like the example"):
+        package.lower(thin, calibration[0], "xnnpack-int8", calibration=torch.ones(32, 1))
+
+
 def test_four_bits_need_whole_groups():
     whole = package.lower(linear(), torch.randn(1, 64, generator=torch.Generator().manual_seed(0)), "xnnpack-int8da4w")
     assert set(whole.facts["constants"]) == {"int4", "bfloat16", "float32"}

@@ -1,5 +1,6 @@
 """Rounding in mind: the grid of 8-bit integers in the forward pass, floats that go on learning behind it."""
 
+import inspect
 import re
 from dataclasses import replace
 
@@ -18,7 +19,9 @@ from kdbench.training.rounded import rounded
 
 def network():
     torch.manual_seed(0)
-    return nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 5))
+    made = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 5))
+    made.classifier = "4"
+    return made
 
 
 def test_weights_are_on_the_grid_of_their_channel_and_the_parameters_behind_are_the_same_objects():
@@ -34,6 +37,7 @@ def test_weights_are_on_the_grid_of_their_channel_and_the_parameters_behind_are_
         inside = {id(parameter) for parameter in made.parameters()}
     after = dict(made.named_parameters())
     assert inside == {id(parameter) for parameter in before.values()}
+    assert list(after) == list(before)
     assert all(after[name] is before[name] for name in before)
     assert set(made.state_dict()) == set(network().state_dict())
 
@@ -56,6 +60,7 @@ def test_what_it_says_has_at_most_256_values_and_ranges_stay_in_eval_mode():
 def test_gradients_pass_through_as_if_nothing_were_rounded():
     made, inputs = nn.Sequential(nn.Linear(3, 2, bias=False)), torch.tensor([[1.0, -0.5, 0.25]])
     made.train()
+    made.classifier = "0"
     with rounded(made):
         made(inputs).sum().backward()
     (gradient,) = [parameter.grad for parameter in made.parameters()]
@@ -77,10 +82,20 @@ def test_any_method_goes_on_learning_and_its_last_epochs_alone_are_rounded(name)
     assert aware.student_steps == plain.student_steps
 
 
-def test_company_changes_no_bit_and_bf16_learns_too():
+def test_bf16_learns_too_and_the_same_twice():
     taught = replace(lesson(teacher(), items=64, epochs=2, precision="bf16"), qat_epochs=1)
     first, again = (train(taught, method_from("kd", {})).network.state_dict() for _ in range(2))
     assert all(torch.equal(first[key], again[key]) for key in first)
+
+
+def test_a_network_that_ships_with_another_classifier_is_not_clipped_by_the_students_range():
+    """The range of the student's own classifier, which SimKD does not train, must not be that of what ships."""
+    taught = replace(lesson(teacher(), items=256, epochs=4), qat_epochs=2)
+    shipped = train(taught, method_from("simkd", {})).network
+    with torch.no_grad():
+        outputs = shipped(torch.randn(64, 1, 8, 8))
+    assert not any(module._forward_hooks for module in shipped.modules())
+    assert len(outputs.unique()) > 256
 
 
 def test_a_method_of_a_suite_says_in_how_many_epochs():
@@ -90,4 +105,6 @@ def test_a_method_of_a_suite_says_in_how_many_epochs():
         line = f"in x.toml [methods] qat+kd: qat_epochs is {bad!r}, expected how many of the last epochs, such as 3"
         with pytest.raises(UsageError, match="^" + re.escape(line)):
             method_spec("qat+kd", {"use": "kd", "qat_epochs": bad}, "in x.toml [methods]")
-    assert "qat_epochs" not in {option for entry in entries("methods").values() for option in vars(entry.load())}
+    options = {name for entry in entries("methods").values() for name in inspect.signature(entry.load()).parameters}
+    assert "temperature" in options
+    assert "qat_epochs" not in options

@@ -80,9 +80,15 @@ def flags(folder: Path) -> list[str]:
         f"-isystem{include / 'executorch/runtime/core/portable_type/c10'}",
         f"-L{lib}",
         *keep,
-        *(f"-l{library}" for library in (*_LIBRARIES, *([_OPENVINO] if openvino_library() else []))),
+        *(f"-l{library}" for library in _LIBRARIES),
         f"-Wl,-rpath,{lib}",
     ]
+
+
+def _extras(folder: Path) -> list[str]:
+    """What this machine's own runner is linked with besides."""
+    door = openvino_library() and list((folder / "lib").glob(f"lib{_OPENVINO}.*"))
+    return [f"-l{_OPENVINO}"] if door else []
 
 
 def runner() -> Path:
@@ -106,7 +112,7 @@ def compiled(sources: Path, names: tuple[str, ...], program: str) -> Path:
         missing = f"no C++ compiler {wanted!r} (from $CXX)" if wanted else "no C++ compiler"
         raise MeasureError(f"{missing}; install g++ or clang++")
     folder = executorch_folder()
-    command = [compiler, str(sources / names[0]), *flags(folder)]
+    command = [compiler, str(sources / names[0]), *flags(folder), *_extras(folder)]
     known = hashlib.sha256("\0".join([_told(compiler), version("executorch"), *command]).encode())
     for name in names:
         known.update(hashlib.sha256((sources / name).read_bytes()).digest())

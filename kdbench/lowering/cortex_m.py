@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 class CortexM:
     """CMSIS-NN on one ``core``, 8-bit integers by static post-training quantisation; no delegate, a kernel an operator.
 
-    The planned arena holds the activations and the kernels' scratch memory: all that a program works in.
+    The planned arena holds the activations and the kernels' scratch memory: all that a program works in. The program
+    takes its input with the channels last.
     """
 
     name: str

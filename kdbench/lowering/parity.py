@@ -43,12 +43,12 @@ _TINY = float(np.finfo(np.float32).tiny)
 BOUNDS = {
     "fp32": Bounds(graph_error=1e-4, graph_steps=0, network_error=1e-3),
     "fp16": Bounds(graph_error=0.05, graph_steps=0, network_error=0.15),
-    "bf16": Bounds(graph_error=0.1, graph_steps=0, network_error=0.3),
-    "fp32-bf16": Bounds(graph_error=0.1, graph_steps=0, network_error=0.3),
+    "bf16": Bounds(graph_error=0.05, graph_steps=0, network_error=0.15),
+    "fp32-bf16": Bounds(graph_error=0.1, graph_steps=0, network_error=0.15),
     "int8": Bounds(graph_error=0.05, graph_steps=2, network_error=0.35),
-    "int8-dynamic": Bounds(graph_error=0.05, graph_steps=0, network_error=0.35),
-    "int8da8w": Bounds(graph_error=0.05, graph_steps=0, network_error=0.35),
-    "int8da4w": Bounds(graph_error=0.05, graph_steps=0, network_error=0.6),
+    "int8-dynamic": Bounds(graph_error=0.05, graph_steps=0, network_error=0.15),
+    "int8da8w": Bounds(graph_error=0.05, graph_steps=0, network_error=0.15),
+    "int8da4w": Bounds(graph_error=0.05, graph_steps=0, network_error=0.35),
 }
 """Per precision. Healthy programs of DS-CNNs and ResNets of 8 to 56 layers, trained and not, were seen to be off by at
 most 1e-6 of the graph and 6e-6 of the network (fp32), 0.8 steps and 0.11 (int8); calibrated on items without
@@ -58,7 +58,13 @@ used) to 1e27 of the largest output (fp32) and to 255 steps in single outputs (i
 fp16 rounds more the deeper a network is. 49 networks trained on Fashion-MNIST (DS-CNNs, a ResNet-20) were off by at
 most 0.010 of graph and network; untrained ones with settled norms by at most 0.031 and 0.098 (ResNets to 110 layers,
 WRNs, VGGs), but MobileNetV2 and the ShuffleNets by up to 0.10 and 0.12: those are refused. Of 681 wrong top bytes that
-changed a prediction in six healthy programs 654 were caught; the others were smaller than the bounds."""
+changed a prediction in six healthy programs 654 were caught; the others were smaller than the bounds.
+
+The programs of suite ``targets`` (a DS-CNN, a perceptron, a ResNet-20) were off by at most this much of graph and
+network: bf16 0 and 0.002, fp32-bf16 0.017 and 0.018, int8-dynamic 0.001 and 0.006, int8da8w 3e-7 and 0.004, int8da4w
+0.002 and 0.09; int8 by 1.2 steps and 0.3, but for two of Core ML's quantiser, off by 0.40 and 0.45, which are refused.
+Of 80 wrong top bytes that changed a test prediction of digits' students in fp32, and in fp16, all were caught; in int8
+144 of 160: the others moved the outputs by no more than rounding does."""
 
 
 @dataclass(frozen=True, slots=True)

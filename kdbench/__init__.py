@@ -1,18 +1,29 @@
 """kdbench: benchmarks of distilled models as the programs that ship."""
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from kdbench.lowering.shipped import Shipped, lower
     from kdbench.measurement import Measurement, measure
+    from kdbench.profiles import Profile, profile
 
 __version__ = "0.1.0"
-__all__ = ["Measurement", "__version__", "measure"]
+__all__ = ["Measurement", "Profile", "Shipped", "__version__", "lower", "measure", "profile"]
+
+_HOMES = {
+    "Measurement": "measurement",
+    "measure": "measurement",
+    "Profile": "profiles",
+    "profile": "profiles",
+    "Shipped": "lowering.shipped",
+    "lower": "lowering.shipped",
+}
+"""Where each public name lives: it is imported when it is first asked for."""
 
 
 def __getattr__(name: str) -> Any:
-    """``kdbench.measure`` and ``kdbench.Measurement``, imported when they are first asked for."""
-    if name in {"Measurement", "measure"}:
-        from kdbench import measurement
-
-        return getattr(measurement, name)
+    """A public name, whose module imports torch."""
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"kdbench.{_HOMES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

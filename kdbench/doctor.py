@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from kdbench.data.dataset import Dataset
     from kdbench.data.source import Whereabouts
     from kdbench.devices.device import Device
+    from kdbench.lowering.target import Target
     from kdbench.spec import Suite
 
 KNOWN_GOOD = {"torch": "2.13.0", "executorch": "1.5.1", "torchao": "0.18.0"}
@@ -156,13 +157,15 @@ def _targets(suite: Suite) -> Iterator[Finding]:
     for name, entry in entries("targets").items():
         needed = name in suite.targets
         try:
-            why = entry.load().missing()
+            target: Target = entry.load()
+            why, unrun = target.missing(), target.missing_on("host")
         except _WRONG as error:
-            why = _line(error)
+            why, unrun = _line(error), ""
         if why:
             yield Finding("targets", name, "missing", f"cannot be lowered to: {why}", needed=needed)
         else:
-            yield Finding("targets", name, "ok", entry.summary().rstrip("."), needed=needed)
+            told = entry.summary().rstrip(".") + (f"; lowered here, not run: {unrun}" if unrun else "")
+            yield Finding("targets", name, "ok", told, needed=needed)
 
 
 def _datasets(suite: Suite) -> Iterator[Finding]:

@@ -86,6 +86,11 @@ def export(
         raise MeasureError(
             f"the program of {record.case} is no longer in the store {store.root}; {again(found, record)}"
         )
+    if why := load("targets", record.target).missing_on(record.device):
+        place = program.path("program.pte")
+        raise MeasureError(
+            f"{record.case} was lowered and not run, so that there is no sample for it: {why}; see {place}"
+        )
     sample, dataset, meaning = _sample(program, found, record, store)
     contract = _contract(program, found, record, sample, dataset, meaning)
     with _folder(to) as out:

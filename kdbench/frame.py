@@ -20,20 +20,21 @@ if TYPE_CHECKING:
 CASE_COLUMNS = (
     "run", "suite", "version", "recipe", "machine", "partial",
     "pair", "teacher", "student", "method", "seed", "target", "device", "runtime", "threads",
-    "status", "reason", "reasons", "structure", "flags", "quality", "test_items", "latency_ms_spread",
+    "status", "reason", "reasons", "structure", "flags", "notes", "quality", "test_items", "latency_ms_spread",
 )  # fmt: skip
 """What ``frame`` says of a case besides its metrics.
 
 ``recipe``: the kind of the student's recipe, ``fast`` or ``reference``; ``reasons``: why metrics are empty, by id;
-``flags``: joined by commas; ``quality``: the metric that ranks; ``test_items``: how many it was judged on;
+``flags``: joined by commas; ``notes``: what to know of the program, joined by semicolons; ``quality``: the metric that
+ranks; ``test_items``: how many it was judged on;
 ``latency_ms_spread``: half the range of the medians of the processes that timed the structure, ms.
 """
 
 SUMMARY_COLUMNS = (
     "run", "suite", "version", "recipe", "machine", "partial",
     "pair", "teacher", "student", "method", "target", "device", "runtime", "threads",
-    "seeds", "failed", "status", "reason", "reasons", "structure", "shared_speed", "flags", "quality", "test_items",
-    "best", "dominated",
+    "seeds", "failed", "status", "reason", "reasons", "structure", "shared_speed", "flags", "notes", "quality",
+    "test_items", "best", "dominated",
 )  # fmt: skip
 """What ``summary`` says of a row besides its metrics.
 
@@ -122,6 +123,7 @@ def _case(run: Run, record: Record, speeds: Mapping[tuple[str, str], Speed], ids
         "reasons": dict(record.reasons),
         "structure": record.structure,
         "flags": ",".join(dict.fromkeys((*record.flags, *(speed.flags if speed else ())))),
+        "notes": "; ".join(record.notes),
         "quality": record.quality,
         "test_items": record.test_items,
         "latency_ms_spread": (max(medians) - min(medians)) / 2 if len(medians) > 1 else math.nan,
@@ -149,6 +151,7 @@ def _over_seeds(group: pd.DataFrame, ids: Sequence[str]) -> dict[str, Any]:
         "structure": structures[0] if len(structures) == 1 else "",
         "shared_speed": False,
         "flags": ",".join(dict.fromkeys(flag for flags in group["flags"] for flag in flags.split(",") if flag)),
+        "notes": "; ".join(dict.fromkeys(note for notes in group["notes"] for note in notes.split("; ") if note)),
         "test_items": int(group["test_items"].max()),
         "best": False,
         "dominated": False,

@@ -22,15 +22,12 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from kdbench.devices.device import Device
-    from kdbench.lowering.target import Target
     from kdbench.measures.measure import Figure, Measure
     from kdbench.measures.speed import SpeedProgram, Timing
     from kdbench.records import Speed
 
 MEASURES = ("size", "compute", "latency", "memory")
 """The measures that need no task and no data."""
-
-_PROOFS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,30 +82,24 @@ def measure(
 
     Raises:
         UsageError: an unknown target or device, a module in training mode, or an integer target without calibration.
-        StageError: the module cannot be lowered, the program is broken (``parity-failed``), or it does not run.
+        StageError: the module cannot be lowered, the program is broken (``parity-failed``), or it cannot be run.
     """
-    from kdbench.lowering.parity import prove
-    from kdbench.lowering.stage import facts_json
+    from kdbench.lowering.shipped import lower, tupled
 
-    lowering: Target = load("targets", target)
-    if why := lowering.missing():
-        raise StageError(f"cannot lower to {target}: {why}", status="not-applicable")
-    if lowering.calibrates and not calibration:
-        raise UsageError(f"{target} needs calibration=[...]: inputs like the example, from the training data")
     where: Device = load("devices", device.partition(":")[0])(device)
-    inputs, more = _tuple(example), [_tuple(each) for each in calibration]
-    lowered = lowering.lower(model, inputs, more)
-    parity = prove(lowered, model, [inputs, *more[:_PROOFS]], lowering.precision)
-    facts = facts_json(lowering, lowered, parity, lowered.seconds)
-    timing = _timed(lowered.buffer, lowered.structure, _arrays(inputs), where, protocol or Protocol(), store)
+    if why := load("targets", target).missing_on(device):
+        raise StageError(f"{target} can be lowered (kdbench.lower) but not measured: {why}", status="not-applicable")
+    shipped, inputs = lower(model, example, target, calibration=calibration), tupled(example)
+    structure = shipped.facts["structure"]
+    timing = _timed(shipped.program, structure, _arrays(inputs), where, protocol or Protocol(), store)
     if timing.speed.status != "ok":
         raise StageError(timing.speed.reason, status=timing.speed.status)
-    figures = _figures(model, inputs, facts, timing.speed)
+    figures = _figures(model, inputs, shipped.facts, timing.speed)
     return Measurement(
         target=target,
         device=device,
-        program=lowered.buffer,
-        facts=facts,
+        program=shipped.program,
+        facts=shipped.facts,
         speed=timing.speed,
         metrics={metric: None if isinstance(figure, str) else figure for metric, figure in figures.items()},
         reasons={metric: figure for metric, figure in figures.items() if isinstance(figure, str)},
@@ -165,10 +156,6 @@ def _figures(model: nn.Module, inputs: tuple[Tensor, ...], facts: Mapping[str, A
         of: Measure = load("measures", name)()
         figures |= of.of(evidence)
     return figures
-
-
-def _tuple(inputs: Tensor | tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    return inputs if isinstance(inputs, tuple) else (inputs,)
 
 
 def _arrays(inputs: tuple[Tensor, ...]) -> tuple[NDArray[np.generic], ...]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from kdbench.catalog import find, suggestion
+from kdbench.catalog import find, load, suggestion
 from kdbench.errors import UsageError
 from kdbench.methods.method import Method
 from kdbench.spec import TEACHER, MethodSpec, Pair, Suite
@@ -14,6 +15,8 @@ from kdbench.store import content_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+    from kdbench.lowering.target import Target
 
 TEACHER_SEED = 0
 """One teacher a pair, as in the literature: its own seed, whatever the students' are."""
@@ -106,13 +109,20 @@ class Ground:
 
 @dataclass(frozen=True)
 class CaseStages:
-    """The stages behind one case. ``teacher`` is the teacher's eager outputs, None in the teacher's own rows."""
+    """The stages behind one case.
+
+    ``teacher`` is the teacher's eager outputs, None in the teacher's own rows. Where the device cannot run the target's
+    programs ``unrun`` says what it lacks, ``outputs`` are those of what stands in for them (``stand_in``, in words), or
+    None where nothing does.
+    """
 
     network: Stage
     eager: Stage
     program: Stage
-    outputs: Stage
+    outputs: Stage | None
     teacher: Stage | None
+    unrun: str = ""
+    stand_in: str = ""
 
     def __iter__(self) -> Iterator[Stage]:
         stages = (self.network, self.eager, self.program, self.outputs, self.teacher)
@@ -127,23 +137,29 @@ def stages_of(case: Case, suite: Suite, ground: Ground) -> CaseStages:
     network = teacher if case.is_teacher else _student_network(case, suite, common, ground, teacher)
     needs = {"network": network}
     who = f"{case.method.label} s{case.seed}" if not case.is_teacher else "teacher"
-    program = Stage(
-        "program",
-        f"lower {who} to {case.target}",
-        {**common, **_target(case.target), "lowering": suite.lowering.model_dump(mode="json")},
-        needs,
-    )
+    target: Target = load("targets", case.target)
+    lowering = {
+        **common,
+        **_target(case.target),
+        **_ground(target, ground),
+        "lowering": suite.lowering.model_dump(mode="json"),
+    }
+    program = Stage("program", f"lower {who} to {case.target}", lowering, needs)
+    unrun = target.missing_on(case.device)
+    outputs = None
+    if not unrun:
+        on = {**common, "device": case.device, "runtime": ground.runtimes[case.device]}
+        outputs = Stage("outputs", f"run {who} {case.target} on {case.device}", on, {"program": program})
+    elif target.stand_in:
+        outputs = Stage("stand-in", f"judge {who} {case.target}", lowering, {**needs, "program": program})
     return CaseStages(
         network=network,
         eager=Stage("eager", f"judge {who}", common, needs),
         program=program,
-        outputs=Stage(
-            "outputs",
-            f"run {who} {case.target} on {case.device}",
-            {**common, "device": case.device, "runtime": ground.runtimes[case.device]},
-            {"program": program},
-        ),
+        outputs=outputs,
         teacher=None if case.is_teacher else Stage("eager", "judge teacher", common, {"network": teacher}),
+        unrun=unrun,
+        stand_in=target.stand_in if unrun else "",
     )
 
 
@@ -153,6 +169,19 @@ def _architecture(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
 
 def _target(name: str) -> dict[str, str]:
     return {"target": name, **_digest("targets", name, "target_digest")}
+
+
+def _ground(target: Target, ground: Ground) -> dict[str, Any]:
+    """What decides a target's programs besides what decides all targets'; most have nothing of the kind."""
+    found: dict[str, Any] = {"processor": ground.processors["student"]} if target.tied else {}
+    return found | ({"libraries": {name: _version(name) for name in target.libraries}} if target.libraries else {})
+
+
+def _version(library: str) -> str:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return ""
 
 
 def _digest(group: str, name: str, key: str) -> dict[str, str]:
@@ -192,6 +221,7 @@ def _student_network(case: Case, suite: Suite, common: Mapping[str, Any], ground
         start = {"start": _student_network(fresh, suite, common, ground, teacher)}
     # Keys that are not there are not in the key of what was made before there were any.
     few = {"labelled": case.pair.labelled} if case.pair.labelled and made.needs_labels else {}
+    aware = {"qat_epochs": case.method.qat_epochs} if case.method.qat_epochs else {}
     return Stage(
         "network",
         f"train {case.method.label} s{case.seed}",
@@ -205,6 +235,7 @@ def _student_network(case: Case, suite: Suite, common: Mapping[str, Any], ground
             "seed": case.seed,
             "processor": ground.processors["student"],
             **few,
+            **aware,
         },
         {**({"teacher": teacher} if taught else {}), **start},
         content_key({**shared, **few}) if taught and made.view is Method.view else "",

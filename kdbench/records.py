@@ -146,6 +146,12 @@ class Record(Fact):
         said = self.details.get("quality")
         return said if isinstance(said, str) and said else "accuracy"
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What to know of the program (``details["notes"]``): surprises, and what its quality was judged by."""
+        said = self.details.get("notes")
+        return tuple(str(note) for note in said) if isinstance(said, list) else ()
+
 
 class Run(Fact):
     """The records of one execution of a suite. ``partial`` says that a selection left cases out."""

@@ -12,7 +12,7 @@ from kdbench.catalog import entries, find, load
 from kdbench.machine import commit, libraries, machine
 from kdbench.measures.measure import Evidence, Figure
 from kdbench.npz import Items
-from kdbench.plan import Case, cases_of
+from kdbench.plan import Case, CaseStages, cases_of
 from kdbench.privacy import cleaned
 from kdbench.records import Curve, Network, Provenance, Record, Run
 from kdbench.store import Artefact, content_key
@@ -73,7 +73,8 @@ def _evidence(finished: Finished, case: Case, task: Task) -> Evidence:
     """What is known of a case: parts are missing where a stage failed."""
     stages = finished.stages[case.id]
     network, program = finished.artefact(stages.network), finished.artefact(stages.program)
-    eager, outputs = finished.artefact(stages.eager), finished.artefact(stages.outputs)
+    eager = finished.artefact(stages.eager)
+    outputs = finished.artefact(stages.outputs) if stages.outputs else None
     teacher = finished.artefact(stages.teacher) if stages.teacher else None
     facts = program.json("program.json") if program else {}
     timing = finished.speeds.get((facts.get("structure", ""), case.device))
@@ -111,7 +112,7 @@ def _record(finished: Finished, case: Case, known: Evidence) -> Record:
     for entry in entries("measures").values():
         measure: Measure = entry.load()()
         missing = known.missing(measure.needs)
-        figures |= dict.fromkeys(measure.metrics, reason or missing) if missing else measure.of(known)
+        figures |= dict.fromkeys(measure.metrics, reason or stages.unrun or missing) if missing else measure.of(known)
     network, program = finished.artefact(stages.network), finished.artefact(stages.program)
     return Record(
         case=case.id,
@@ -119,7 +120,7 @@ def _record(finished: Finished, case: Case, known: Evidence) -> Record:
         teacher=case.pair.teacher,
         student=case.pair.student,
         method=case.method.label,
-        options=dict(case.method.options),
+        options={**case.method.options, **({"qat_epochs": qat} if (qat := case.method.qat_epochs) else {})},
         seed=case.seed,
         target=case.target,
         device=case.device,
@@ -130,7 +131,7 @@ def _record(finished: Finished, case: Case, known: Evidence) -> Record:
         structure=known.program.get("structure", ""),
         metrics={metric: None if isinstance(figure, str) else figure for metric, figure in figures.items()},
         reasons={metric: figure for metric, figure in figures.items() if isinstance(figure, str)},
-        details=_details(case, known),
+        details=_details(case, stages, known),
         flags=known.speed.flags if known.speed else (),
     )
 
@@ -144,13 +145,18 @@ def _status(finished: Finished, case: Case, known: Evidence) -> tuple[Status, st
     return "ok", ""
 
 
-def _details(case: Case, known: Evidence) -> dict[str, Any]:
-    """What the metrics rest on besides the suite: the test set's size, the proof of the program, a plug-in's hash."""
+def _details(case: Case, stages: CaseStages, known: Evidence) -> dict[str, Any]:
+    """What the metrics rest on besides the suite: test items, the program's proof and notes, a plug-in's hash."""
     details: dict[str, Any] = {}
     if known.targets is not None:
         details["test_items"] = len(known.targets)
     if "parity" in known.program:
         details["parity"] = known.program["parity"]
+    notes = [f"{case.target}: {surprise}" for surprise in known.program.get("surprises", ())]
+    if known.outputs is not None and stages.stand_in:
+        notes.append(f"{case.target}: judged by {stages.stand_in}, not run")
+    if notes:
+        details["notes"] = notes
     if digest := find("methods", case.method.use).digest():
         details["method_sha256"] = digest
     return details

@@ -47,6 +47,11 @@ def suite_schema() -> Schema:
                     "type": "string",
                     "description": "The method, if it is not called as in tables: NAME or file.py:Class.",
                 },
+                "qat_epochs": {
+                    "type": "integer",
+                    "minimum": 0,
+                    "description": "The last epochs in which the student's numbers are rounded as 8-bit integers'.",
+                },
             },
             "additionalProperties": options,
         },

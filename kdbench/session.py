@@ -110,8 +110,9 @@ def _speeds(
     """Each structure of a device timed once: one seed's program, checked against a second's."""
     programs: dict[str, SpeedProgram] = {}
     for case in finished.cases:
-        artefact = finished.artefact(finished.stages[case.id].program)
-        if case.device != name or artefact is None:
+        stages = finished.stages[case.id]
+        artefact = finished.artefact(stages.program)
+        if case.device != name or artefact is None or stages.unrun:
             continue
         structure = artefact.json("program.json")["structure"]
         path = artefact.path("program.pte")

@@ -97,12 +97,14 @@ class _Read:
 class MethodSpec(Spec):
     """A method as a suite runs it: the name in tables, the class to load, its options.
 
-    An option may be a table: the options of a network that the method builds.
+    An option may be a table: the options of a network that the method builds. For the last ``qat_epochs`` of its epochs
+    the student learns with its numbers rounded as 8-bit integers' (``kdbench.training.rounded``), under any method.
     """
 
     label: Name
     use: str
     options: dict[str, Option | Options] = {}
+    qat_epochs: Annotated[int, Field(ge=0)] = 0
     _read: _Read = PrivateAttr(_Read())
 
     @property

@@ -60,6 +60,7 @@ MODULES = {
     "reference": "kdbench.lowering.reference",
     "program": "kdbench.lowering.stage",
     "outputs": "kdbench.devices.outputs",
+    "stand-in": "kdbench.lowering.stand_in",
 }
 
 

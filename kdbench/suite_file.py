@@ -86,9 +86,12 @@ def method_spec(label: str, table: dict[str, Any], where: str) -> MethodSpec:
     if not isinstance(use, str):
         raise UsageError(f"{where} use: found {use!r}, expected the name of a method")
     find("methods", use, f"{where}")
-    options = {key: value for key, value in table.items() if key != "use"}
+    options = {key: value for key, value in table.items() if key not in ("use", "qat_epochs")}
+    qat = table.get("qat_epochs", 0)
+    if type(qat) is not int or qat < 0:
+        raise UsageError(f"{where} {label}: qat_epochs is {qat!r}, expected how many of the last epochs, such as 3")
     try:
-        return MethodSpec(label=label, use=use, options=options).read_from(where)
+        return MethodSpec(label=label, use=use, options=options, qat_epochs=qat).read_from(where)
     except ValidationError as error:
         complaint = error.errors()[0]
         if complaint["loc"][0] == "label":

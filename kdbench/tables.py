@@ -93,6 +93,7 @@ def table_of(summary: pd.DataFrame, columns: Sequence[str] = ()) -> Table:
     chosen = columns_of(rows, columns)
     notes: list[str] = []
     _mark_uneven(rows)
+    _mark_repeated(rows, [column.id for column in chosen])
     sections: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in rows:
         sections.setdefault(tuple(row[key] for key in ("run", "suite", "pair", "device")), []).append(row)
@@ -177,11 +178,12 @@ def _cell(row: Mapping[str, Any], column: Column, spreads: bool, notes: list[str
         return _published_cell(row, notes)
     metric = metric_of(column.id.removesuffix("_ratio"))
     value = row[column.id]
-    if metric.shared and row["shared_speed"]:
+    if metric.shared and row["shared_speed"] and not math.isnan(value):
         return Cell(SAME, faint=True)
     if math.isnan(value):
         reason = row["reasons"].get(metric.id, "") if row["seeds"] else ""
-        return Cell(NONE, _noted(notes, f"{metric.title}: {reason}") if reason else 0, faint=True)
+        told = reason if reason in row["repeated"] else f"{metric.title}: {reason}"
+        return Cell(NONE, _noted(notes, told) if reason else 0, faint=True)
     faint = bool(row["dominated"])
     if column.id.endswith("_ratio"):
         return Cell(f"{value:.3f}", faint=faint)
@@ -220,6 +222,13 @@ def _mark_uneven(rows: Sequence[dict[str, Any]]) -> None:
                 row["uneven"] = f"{row['method']}: its student took {taken / usual:.3g} times the steps of most"
 
 
+def _mark_repeated(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> None:
+    """``repeated`` of a row: the reasons why several of its shown figures are missing, which one note can tell."""
+    for row in rows:
+        reasons = Counter(row["reasons"].get(id_, "") for id_ in columns)
+        row["repeated"] = {reason for reason, count in reasons.items() if reason and count > 1}
+
+
 def _pair(row: Mapping[str, Any]) -> tuple[Any, ...]:
     return tuple(row[key] for key in ("run", "suite", "pair"))
 
@@ -228,7 +237,7 @@ def _text_cell(row: Mapping[str, Any], column: str, notes: list[str]) -> Cell:
     faint = bool(row["dominated"]) or not row["seeds"]
     if column == "method":
         failed = f"{row['method']} {row['target']}: {row['reason']}" if row["failed"] else ""
-        told = "; ".join(text for text in (failed, row["uneven"]) if text)
+        told = "; ".join(text for text in (failed, row["uneven"], row["notes"]) if text)
         note = _noted(notes, told) if told else 0
         mark = (BEST if row["best"] else "") + (DOMINATED if row["dominated"] else "")
         return Cell(plain(row["method"]), note, strong=bool(row["best"]), faint=faint, mark=mark)

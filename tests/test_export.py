@@ -235,6 +235,13 @@ def test_what_left_the_store_is_named_with_the_command_that_makes_it_again(kind,
     assert not (tmp_path / "out").exists()
 
 
+def test_a_program_that_its_device_could_not_run_has_no_sample(made, tmp_path, monkeypatch):
+    monkeypatch.setattr("kdbench.lowering.xnnpack.Xnnpack.missing_on", lambda _target, device: f"{device} has no chip")
+    with pytest.raises(MeasureError, match=r" was lowered and not run, .*: host has no chip; see .*program\.pte$"):
+        export(CASE, tmp_path / "out", *made)
+    assert not (tmp_path / "out").exists()
+
+
 def test_another_data_set_of_that_name_is_refused(made, tmp_path, monkeypatch):
     changed = replace(digits(), scale=255.0)
     monkeypatch.setattr("kdbench.data.digits.digits", lambda: changed)

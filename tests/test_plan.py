@@ -112,6 +112,51 @@ def test_a_student_may_start_from_scratch_of_its_seed(digits):
     assert again.needs["start"].id == stages(digits, method="scratch").network.id != again.id
 
 
+def test_awareness_of_quantisation_is_another_network_and_no_other_key_changes(digits):
+    suite = with_methods(digits, ["kd"], ["qat_epochs=3"])
+    aware, plain = (stages(suite, method=method).network for method in ("kd-qat_epochs3", "kd"))
+    assert aware.spec == {**plain.spec, "qat_epochs": 3}
+    assert aware.party == plain.party
+    assert plain.id == stages(digits, method="kd").network.id
+
+
+def test_what_else_decides_a_targets_programs_is_in_their_keys(digits):
+    suite = digits.model_copy(update={"targets": ("openvino-fp32", "coreml-fp16", "xnnpack-fp32")})
+    openvino, coreml, xnnpack = (stages(suite, method="kd", target=target).program.spec for target in suite.targets)
+    assert set(openvino["libraries"]) == {"openvino", "nncf"}
+    assert openvino["processor"] == "cpu"
+    assert set(coreml["libraries"]) == {"coremltools"}
+    assert {"libraries", "processor"} & set(xnnpack) == set()
+
+
+ELSEWHERE = """
+from kdbench.lowering.portable import Portable
+
+class Elsewhere(Portable):
+    def missing_on(self, device):
+        return f"{device} has no such chip"
+
+ALONE = Elsewhere("alone", "fp32")
+JUDGED = Elsewhere("judged", "fp32", stand_in="a model of the chip")
+"""
+
+
+def test_what_a_device_cannot_run_is_judged_by_its_stand_in_or_not_at_all(digits, tmp_path):
+    (tmp_path / "chip.py").write_text(ELSEWHERE)
+    targets = tuple(f"{tmp_path}/chip.py:{name}" for name in ("ALONE", "JUDGED"))
+    suite = digits.model_copy(update={"targets": targets})
+    alone, judged = (stages(suite, method="kd", target=target) for target in targets)
+    assert (alone.outputs, alone.unrun, alone.stand_in) == (None, "host has no such chip", "")
+    assert None not in list(alone)
+    assert (judged.outputs.kind, judged.unrun, judged.stand_in) == (
+        "stand-in", "host has no such chip", "a model of the chip",
+    )  # fmt: skip
+    assert judged.outputs.spec == judged.program.spec
+    assert judged.outputs.needs == {"network": judged.network, "program": judged.program}
+    here = stages(digits, method="kd")
+    assert (here.outputs.kind, here.unrun) == ("outputs", "")
+
+
 def test_students_of_one_seed_and_teacher_are_a_party(digits):
     def party(suite=digits, **axes):
         return stages(suite, **axes).network.party

@@ -49,6 +49,15 @@ def test_its_method_runs():
     assert space["MyKD"].__mro__[1].__module__ == "kdbench.methods.method"
 
 
+def test_its_three_lines_lower_a_network(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    code = re.search(r"```python\n(import kdbench\n.*?)```", README, re.DOTALL)[1]
+    exec(code, {"model": torch.nn.Sequential(torch.nn.Linear(8, 4)), "example": torch.ones(1, 8)})
+    size, error = capsys.readouterr().out.split()
+    assert int(size) == (tmp_path / "model.pte").stat().st_size
+    assert float(error) < 0.01
+
+
 def test_it_links_to_files_that_are_there():
     for link in re.findall(r"\]\(((?!https?:)[^)#]+)\)", README):
         assert (ROOT / link).is_file(), link

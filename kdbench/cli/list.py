@@ -8,6 +8,7 @@ import click
 
 if TYPE_CHECKING:
     from kdbench.data.source import Whereabouts
+    from kdbench.lowering.target import Target
 
 KINDS = ("suites", "methods", "models", "targets", "devices", "datasets", "tasks", "measures")
 
@@ -20,8 +21,8 @@ def command(kind: str) -> None:
     width = max((len(name) for name, _ in rows), default=0)
     for name, summary in rows:
         click.echo(f"{name:<{width}}  {summary}".rstrip())
-        if kind == "datasets":
-            click.echo(f"{'':<{width}}  {_where(name)}")
+        if kind in _MORE:
+            click.echo(f"{'':<{width}}  {_MORE[kind](name)}")
 
 
 def _entries(group: str) -> list[tuple[str, str]]:
@@ -43,6 +44,21 @@ def _where(name: str) -> str:
     except KdbenchError as error:
         return f"-> {error}"
     return f"-> {where.said}" + (f": {where.hint}" if where.hint else "")
+
+
+def _able(name: str) -> str:
+    """Whether this machine lowers to a target and runs its programs, or what it lacks."""
+    from kdbench.catalog import load
+
+    target: Target = load("targets", name)
+    if lacks := target.missing():
+        return f"-> cannot lower here: {lacks}"
+    unrun = target.missing_on("host")
+    return f"-> lowers here; {unrun}" if unrun else "-> lowers and runs here"
+
+
+_MORE = {"datasets": _where, "targets": _able}
+"""What a second line says of each thing of a kind."""
 
 
 def _suites() -> list[tuple[str, str]]:

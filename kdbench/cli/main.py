@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from kdbench import __version__
-from kdbench.cli import cite, compare, doctor, export, inspect, measure, results, run, table
+from kdbench.cli import cite, compare, doctor, export, inspect, measure, profile, results, run, table
 from kdbench.cli import list as list_
 from kdbench.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, KdbenchError
 
@@ -28,6 +28,7 @@ def cli() -> None:
     kdbench compare BASE NEW         what changed between two runs, with an exit code
     kdbench measure FILE.pte         size, latency and memory of any ExecuTorch program
     kdbench inspect FILE.pte         what is in it, part by part and operator by operator
+    kdbench profile FILE.pte         where its time goes, operator by operator
     kdbench export CASE --to DIR     the program to ship, with everything its user needs
 
     Exit codes: 0 ok, 1 regressed or budget broken, 2 usage, 3 could not measure, 4 no verdict, 130 interrupted.
@@ -36,7 +37,7 @@ def cli() -> None:
     """  # noqa: D301 - click reads the escape as "do not wrap"
 
 
-for module in (run, table, compare, list_, measure, inspect, export, doctor, results, cite):
+for module in (run, table, compare, list_, measure, inspect, profile, export, doctor, results, cite):
     cli.add_command(module.command)
 
 

@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from kdbench.devices.runner.build import find_compiler, runner
+from kdbench.devices.runner.build import find_compiler, openvino_library, runner
 from kdbench.devices.wire import RESULT_FILE, STATUS, read_result, write_job
 from kdbench.errors import MeasureError, StageError, UsageError
 
@@ -76,7 +76,8 @@ class Host:
 
     def _command(self) -> tuple[list[str], dict[str, str]]:
         if self.kind == "native":
-            return [str(runner())], _QUIET
+            library = openvino_library()
+            return [str(runner())], _QUIET | ({"OPENVINO_LIB_PATH": str(library)} if library else {})
         environment = {
             name: value for name, value in os.environ.items() if not name.startswith(("COV_", "OMP_", "PYTEST"))
         }

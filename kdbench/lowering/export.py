@@ -1,4 +1,4 @@
-"""What the targets share: export, delegation and writing of a program, each step timed and its failure named."""
+"""What the targets share: export, quantisation, delegation and writing of a program, each step timed and named."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from kdbench.errors import KdbenchError, StageError, UsageError
+from kdbench.lowering.haste import hastened
 from kdbench.lowering.quiet import quiet
 from kdbench.lowering.structure import delegated_share, structure_of
 from kdbench.lowering.target import Lowered
@@ -19,13 +20,21 @@ from kdbench.lowering.target import Lowered
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from executorch.exir import EdgeProgramManager
     from torch.export import ExportedProgram
     from torch.fx import GraphModule
+    from torchao.quantization.pt2e.quantizer import Quantizer
+
+    from kdbench.lowering.target import Target
 
 with quiet():
     from executorch.exir import to_edge_transform_and_lower
+    from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
 Inputs = tuple[Tensor, ...]
+
+LEAST_CALIBRATION = 32
+"""Fewer inputs than this leave observers with ranges that clip: 8 of them cost a small MLP a third of its output."""
 
 
 class Steps:
@@ -64,7 +73,7 @@ def calm() -> Iterator[None]:
     torch.set_num_threads(1)
     gc.disable()
     try:
-        with quiet(), torch.no_grad(), torch.random.fork_rng(devices=[]):
+        with quiet(), hastened(), torch.no_grad(), torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             yield
     finally:
@@ -103,6 +112,68 @@ def refuse_training(network: nn.Module) -> None:
         raise UsageError(f"{type(network).__name__} is in training mode; call .eval() before lowering it")
 
 
+def as_it_is(target: Target, network: nn.Module, example: Inputs, partitioners: Sequence[Any]) -> Lowered:
+    """The program of a network in the floats that it has, or that it is given by its backend."""
+    steps = Steps(target.name)
+    with calm():
+        with steps("export"):
+            exported = export(network, contiguous(example))
+            graph = exported.module()
+        return finish(steps, exported, graph, partitioners, target.precision)
+
+
+def quantized(
+    target: Target,
+    network: nn.Module,
+    example: Inputs,
+    partitioners: Sequence[Any],
+    quantizer: Quantizer,
+    calibration: Sequence[Inputs],
+) -> Lowered:
+    """The program of a network in integers: ``integers``, delegated to ``partitioners``.
+
+    Raises:
+        UsageError: see ``integers``.
+    """
+    steps = Steps(target.name)
+    with calm():
+        exported, graph = integers(steps, target, network, contiguous(example), quantizer, calibration)
+        return finish(steps, exported, graph, partitioners, target.precision)
+
+
+def integers(
+    steps: Steps,
+    target: Target,
+    network: nn.Module,
+    example: Inputs,
+    quantizer: Quantizer,
+    calibration: Sequence[Inputs],
+    *,
+    fold: bool = True,
+) -> tuple[ExportedProgram, GraphModule]:
+    """The graph of a network that ``quantizer`` turns into integers after its training (PT2E), exported and callable.
+
+    Ranges of activations are observed while ``calibration`` runs through the graph, one input after the other, where
+    the target calibrates; where it does not, they are found anew in every inference. ``fold``: whether weights are
+    stored as integers already, or the backend is to make them so.
+
+    Raises:
+        UsageError: fewer than ``LEAST_CALIBRATION`` inputs.
+    """
+    if target.calibrates and (found := len(calibration)) < LEAST_CALIBRATION:
+        raise UsageError(f"{target.name}: found {found} calibration inputs, expected at least {LEAST_CALIBRATION}")
+    with steps("export"):
+        # The guards would be a module that the quantisers of some backends do not know.
+        graph = export(network, example).module(check_guards=False)
+    with steps("quantize"):
+        prepared = prepare_pt2e(graph, quantizer)
+        for inputs in calibration if target.calibrates else [example]:
+            prepared(*contiguous(inputs))
+        converted: GraphModule = convert_pt2e(prepared, fold_quantize=fold)
+    with steps("export"):
+        return torch.export.export(converted, example), converted
+
+
 def finish(
     steps: Steps,
     exported: ExportedProgram,
@@ -111,11 +182,19 @@ def finish(
     precision: str,
 ) -> Lowered:
     """The program of an exported graph, delegated to ``partitioners``; ``graph`` is what to compare it with."""
+    return written(steps, delegated(steps, exported, partitioners), graph, precision)
+
+
+def delegated(steps: Steps, exported: ExportedProgram, partitioners: Sequence[Any]) -> EdgeProgramManager:
+    """An exported graph with the parts that ``partitioners`` take compiled by their backends."""
     with steps("delegate"):
-        edge = to_edge_transform_and_lower(exported, partitioner=list(partitioners))
-        lowered = edge.exported_program()
-        structure = structure_of(lowered, steps.target, precision)
-        delegated = delegated_share(lowered)
+        return to_edge_transform_and_lower(exported, partitioner=list(partitioners))
+
+
+def written(steps: Steps, edge: EdgeProgramManager, graph: GraphModule, precision: str) -> Lowered:
+    """The program of a delegated graph, which is not to be used after; ``graph`` is what to compare it with."""
     with steps("write"):
+        lowered = edge.exported_program()
+        structure, share = structure_of(lowered, steps.target, precision), delegated_share(lowered)
         buffer = bytes(edge.to_executorch().buffer)
-    return Lowered(buffer, graph, structure, delegated, dict(steps.seconds))
+    return Lowered(buffer, graph, structure, share, dict(steps.seconds))

@@ -24,21 +24,26 @@ CONVOLUTION = "aten.convolution.default"
 
 
 class Halved(nn.Module):
-    """A copy of a network in float16: it takes and gives float32, as programs of other precisions do.
+    """A copy of a network in ``dtype``, float16 or bfloat16: it takes and gives float32, as other programs do.
 
     Raises:
         UsageError: the network is in training mode.
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, dtype: torch.dtype) -> None:
         super().__init__()
         refuse_training(network)
-        self.network = copy.deepcopy(network).half()
+        self.network = copy.deepcopy(network).to(dtype)
+        self.dtype = dtype
         self.training = False
 
     def forward(self, *inputs: Tensor) -> Any:
-        """What the network says of inputs, all floats among them cast to float16."""
-        return tree_map(_single, self.network(*map(_half, inputs)))
+        """What the network says of inputs, all floats among them cast to ``dtype``."""
+        fed = [value.to(self.dtype) if value.is_floating_point() else value for value in inputs]
+        return tree_map(self._single, self.network(*fed))
+
+    def _single(self, value: Any) -> Any:
+        return value.float() if isinstance(value, Tensor) and value.dtype == self.dtype else value
 
 
 @contextmanager
@@ -62,11 +67,3 @@ def half_convolutions() -> Iterator[None]:
         yield
     finally:
         register_node_visitor(convolution)
-
-
-def _half(value: Tensor) -> Tensor:
-    return value.half() if value.is_floating_point() else value
-
-
-def _single(value: Any) -> Any:
-    return value.float() if isinstance(value, Tensor) and value.dtype == torch.float16 else value

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kdbench.lowering.export import Inputs, Steps, calm, contiguous, export, finish
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import nn
 
+    from kdbench.lowering.export import Inputs
     from kdbench.lowering.target import Lowered
 
 
@@ -23,20 +22,25 @@ class Portable:
     precision: str
     backend: str = "portable"
     calibrates: bool = False
+    stand_in: str = ""
+    libraries: tuple[str, ...] = ()
+    tied: bool = False
 
     def missing(self) -> str:
         """Nothing: every ExecuTorch runtime has them."""
         return ""
 
+    def missing_on(self, device: str) -> str:
+        """Nothing, on any device."""
+        del device
+        return ""
+
     def lower(self, network: nn.Module, example: Inputs, calibration: Sequence[Inputs] = ()) -> Lowered:
         """The program of ``network``; see ``Target.lower``. Calibration inputs are not looked at."""
+        from kdbench.lowering.export import as_it_is
+
         del calibration
-        steps = Steps(self.name)
-        with calm():
-            with steps("export"):
-                exported = export(network, contiguous(example))
-                graph = exported.module()
-            return finish(steps, exported, graph, [], self.precision)
+        return as_it_is(self, network, example, [])
 
 
 FP32 = Portable("portable-fp32", "fp32")

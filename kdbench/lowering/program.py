@@ -34,6 +34,11 @@ _BITS = {"bool": 8, "int4": 4, "bfloat16": 16} | {
 _MAGIC = b"ET12"
 
 
+def bits_of(dtype: str) -> int:
+    """The bits that a value of a data type takes where it is stored."""
+    return _BITS[dtype]
+
+
 @dataclass(frozen=True, slots=True)
 class TensorMeta:
     """An input or output of a method: dtype name as numpy spells it (``int`` or ``double`` for a scalar), and shape."""

@@ -1,10 +1,12 @@
-"""The known noise of ExecuTorch, torchao and torch, silenced at its source: loggers and warnings, never stderr."""
+"""The known noise of ExecuTorch, torchao and torch, silenced by what it says; every other word still comes through."""
 
 from __future__ import annotations
 
+import io
 import logging
+import sys
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,13 +15,22 @@ if TYPE_CHECKING:
 _LOGGED = {
     "torchao": "Failed to load ",  # its CUDA extensions, in every CPU-only installation
     "torch.utils._pytree": "%s is an Enum subclass",  # torchao registers one the old way
+    "coremltools": "Failed to load _ML",  # Apple's own libraries, which only macOS has
+    "executorch.exir.pass_manager": "PassManager is deprecated",  # ExecuTorch's own passes use it
+    # Core ML says of every program that it needs the iOS that the target names.
+    "executorch.backends.apple.coreml.compiler.coreml_preprocess": "The model with identifier",
 }
 _WARNED: tuple[tuple[str, type[Warning]], ...] = (
     (r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning),  # torch copies its own tree specs
     (r"(read|open)_(text|binary) is deprecated", DeprecationWarning),  # ExecuTorch reads its resources the old way
+    (r"Function _TORCH_OPS_REGISTRY", DeprecationWarning),  # ExecuTorch asks Core ML Tools the old way
+    (r"Output Buffer not found", UserWarning),  # times are traced without tensors
+    (r"Implicitly cleaning up <TemporaryDirectory", ResourceWarning),  # of Core ML Tools
     (r"This API is experimental and subject to change", Warning),  # ExecuTorch, of its own Python runtime
     (r"`torch.jit.script_method` is deprecated", DeprecationWarning),  # torch, in modules of its own
 )
+
+_TOLD = ("[cpuinfo_utils.cpp:", "[threadpool.cpp:", "[OpenvinoBackend.cpp:98]")
 
 
 @contextmanager
@@ -40,6 +51,25 @@ def quiet() -> Iterator[None]:
     finally:
         for logger, known in filters:
             logger.removeFilter(known)
+
+
+@contextmanager
+def hushed() -> Iterator[None]:
+    """Inside the block ExecuTorch's runtime does not tell what it found out of the CPU and its threads.
+
+    Its binding writes to Python's ``sys.stderr``; all else that is written there comes out when the block ends.
+    """
+    said = io.StringIO()
+    try:
+        with redirect_stderr(said):
+            yield
+    finally:
+        print(
+            *(line for line in said.getvalue().splitlines(True) if not line.startswith(_TOLD)),
+            sep="",
+            end="",
+            file=sys.stderr,
+        )
 
 
 class _Without(logging.Filter):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kdbench.lowering.stage import facts_json
+from kdbench.lowering.stage import write
 from kdbench.lowering.target import LIBRARIES
 
 if TYPE_CHECKING:
@@ -18,8 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
-    from kdbench.lowering.parity import Parity
-    from kdbench.lowering.target import Lowered
+    from kdbench.lowering.shipped import Shipped
     from kdbench.stage import Tell
     from kdbench.store import Artefact
 
@@ -32,9 +30,15 @@ SHAPE = (1, 3, 32, 32)
 __all__ = ["CONTENT", "LIBRARIES", "SHAPE", "VERSION", "reference_input", "reference_program", "run"]
 
 
-def reference_program() -> Lowered:
+def reference_program() -> Shipped:
     """The reference network as an XNNPACK program in fp32, byte for byte the same with the same libraries."""
-    return _reference()[0]
+    import torch
+
+    from kdbench.lowering.shipped import ship
+    from kdbench.lowering.xnnpack import FP32
+
+    items = [(item,) for item in torch.from_numpy(reference_input(4)).chunk(4)]
+    return ship(FP32, _network(), items, ())
 
 
 def reference_input(items: int = 1) -> NDArray[np.float32]:
@@ -45,26 +49,9 @@ def reference_input(items: int = 1) -> NDArray[np.float32]:
 def run(spec: Mapping[str, Any], inputs: Mapping[str, Artefact], out: Path, tell: Tell) -> None:
     """Write ``program.pte``, ``program.json`` and ``input.npy`` (float32 [1, 3, 32, 32]) into ``out``."""
     del spec, inputs
-    from kdbench.lowering.xnnpack import FP32
-
     tell(0.0, "lower the reference program")
-    lowered, parity = _reference()
-    (out / "program.pte").write_bytes(lowered.buffer)
-    table = facts_json(FP32, lowered, parity, lowered.seconds)
-    (out / "program.json").write_text(json.dumps(table, indent=1, sort_keys=True), encoding="utf-8")
+    write(reference_program(), out)
     np.save(out / "input.npy", reference_input(), allow_pickle=False)
-
-
-def _reference() -> tuple[Lowered, Parity]:
-    import torch
-
-    from kdbench.lowering.parity import prove
-    from kdbench.lowering.xnnpack import FP32
-
-    network = _network()
-    items = [(item,) for item in torch.from_numpy(reference_input(4)).chunk(4)]
-    lowered = FP32.lower(network, items[0])
-    return lowered, prove(lowered, network, items, FP32.precision)
 
 
 def _network() -> nn.Module:

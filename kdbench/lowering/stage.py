@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +10,6 @@ import numpy as np
 from kdbench.catalog import load
 from kdbench.data.named import dataset_named
 from kdbench.errors import StageError
-from kdbench.lowering.program import facts_of
 from kdbench.lowering.target import LIBRARIES
 
 if TYPE_CHECKING:
@@ -22,8 +19,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from kdbench.data.dataset import Dataset, Split
-    from kdbench.lowering.parity import Parity
-    from kdbench.lowering.target import Lowered, Target
+    from kdbench.lowering.shipped import Shipped
+    from kdbench.lowering.target import Target
     from kdbench.stage import Tell
     from kdbench.store import Artefact
     from kdbench.tasks.task import Task
@@ -34,7 +31,7 @@ CONTENT = ("program.pte",)
 PARITY_ITEMS = 32
 """Validation items that a program is proved on."""
 
-__all__ = ["CONTENT", "LIBRARIES", "VERSION", "calibration_items", "facts_json", "parity_items", "run"]
+__all__ = ["CONTENT", "LIBRARIES", "VERSION", "calibration_items", "parity_items", "run", "write"]
 
 
 def run(spec: Mapping[str, Any], inputs: Mapping[str, Artefact], out: Path, tell: Tell) -> None:
@@ -48,7 +45,7 @@ def run(spec: Mapping[str, Any], inputs: Mapping[str, Artefact], out: Path, tell
             bound for a broken program, ``failed`` for anything else.
     """
     # Imported here, not above: a key needs this module's constants alone, and a warm store needs nothing else.
-    from kdbench.lowering.parity import prove
+    from kdbench.lowering.shipped import ship
     from kdbench.training.network import restore
 
     target: Target = load("targets", spec["target"])
@@ -59,55 +56,41 @@ def run(spec: Mapping[str, Any], inputs: Mapping[str, Artefact], out: Path, tell
         raise StageError(f"data set {dataset.name!r} is not the one that the run was planned with; run it again")
     task: Task = load("tasks", spec["task"])()
 
-    tell(0.0, "export")
-    network = restore(inputs["network"])
-    proof = parity_items(dataset, task)
-    calibration = []
-    if target.calibrates:
-        wanted = spec["lowering"]
-        calibration = calibration_items(dataset, task, wanted["calibration_items"], wanted["calibration_seed"])
-    lowered = target.lower(network, proof[0], calibration)
-
-    tell(0.8, "prove")
-    start = time.perf_counter()
-    parity = prove(lowered, network, proof, target.precision, task.predictions)
-    seconds = {**lowered.seconds, "prove": time.perf_counter() - start}
-
-    (out / "program.pte").write_bytes(lowered.buffer)
-    table = facts_json(target, lowered, parity, seconds)
-    (out / "program.json").write_text(json.dumps(table, indent=1, sort_keys=True), encoding="utf-8")
+    tell(0.0, "lower")
+    network, calibration = restore(inputs["network"]), calibration_of(spec, target, dataset, task)
+    shipped = ship(target, network, parity_items(dataset, task), calibration, task.predictions)
+    write(shipped, out)
     tell(1.0, "lowered")
+
+
+def write(shipped: Shipped, out: Path) -> None:
+    """Put a program and its facts into a folder, as the store keeps them."""
+    (out / "program.pte").write_bytes(shipped.program)
+    (out / "program.json").write_text(json.dumps(shipped.facts, indent=1, sort_keys=True), encoding="utf-8")
+
+
+def calibration_of(spec: Mapping[str, Any], target: Target, dataset: Dataset, task: Task) -> list[tuple[Tensor]]:
+    """The calibration items that a stage's spec asks for; none where the target does not look at any."""
+    wanted = spec["lowering"]
+    if not target.calibrates:
+        return []
+    return calibration_items(dataset, task, wanted["calibration_items"], wanted["calibration_seed"])
 
 
 def calibration_items(dataset: Dataset, task: Task, items: int, seed: int) -> list[tuple[Tensor]]:
     """``items`` training items (all, if there are fewer) in an order drawn from ``seed``, each a batch of one."""
     order = np.random.Generator(np.random.PCG64(seed)).permutation(len(dataset.train))[:items]
-    return _batches_of_one(dataset, task, dataset.train, order)
+    return batches_of_one(dataset, task, dataset.train, order)
 
 
 def parity_items(dataset: Dataset, task: Task, items: int = PARITY_ITEMS) -> list[tuple[Tensor]]:
     """``items`` validation items, spread evenly over the split, each a batch of one."""
     count = min(items, len(dataset.validation))
-    return _batches_of_one(dataset, task, dataset.validation, np.arange(count) * len(dataset.validation) // count)
+    return batches_of_one(dataset, task, dataset.validation, np.arange(count) * len(dataset.validation) // count)
 
 
-def facts_json(target: Target, lowered: Lowered, parity: Parity, seconds: Mapping[str, float]) -> dict[str, Any]:
-    """What ``program.json`` says: the program's own facts, its structure and target, its proof, what each step took."""
-    facts = facts_of(lowered.buffer)
-    return {
-        **facts.as_json(),
-        "target": target.name,
-        "backend": target.backend,
-        "precision": target.precision,
-        "structure": lowered.structure,
-        "delegated": lowered.delegated,
-        "quantized_share": facts.quantized_share,
-        "parity": asdict(parity),
-        "seconds": dict(seconds),
-    }
-
-
-def _batches_of_one(dataset: Dataset, task: Task, split: Split, places: np.ndarray[Any, Any]) -> list[tuple[Tensor]]:
+def batches_of_one(dataset: Dataset, task: Task, split: Split, places: np.ndarray[Any, Any]) -> list[tuple[Tensor]]:
+    """The items of a split at these places, each as the network takes it, a batch of one."""
     import torch
 
     inputs = task.collate(dataset, torch.from_numpy(np.ascontiguousarray(split.inputs[places])))

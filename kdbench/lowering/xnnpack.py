@@ -1,55 +1,35 @@
-"""XNNPACK: the CPU backend of most phones. Programs that run whole in its delegate, as floats or as 8-bit integers."""
+"""XNNPACK: the CPU backend of most phones. Programs that run whole in its delegate, as floats or as small integers."""
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-import torch
-
-from kdbench.errors import UsageError
-from kdbench.lowering.export import Inputs, Steps, calm, contiguous, export, finish
-from kdbench.lowering.half import Halved, half_convolutions
-from kdbench.lowering.quiet import quiet
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import nn
-    from torch.fx import GraphModule
 
+    from kdbench.lowering.export import Inputs
     from kdbench.lowering.target import Lowered
-
-with quiet():
-    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
-    from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
-        XNNPACKQuantizer,
-        get_symmetric_quantization_config,
-    )
-    from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
-
-LEAST_CALIBRATION = 32
-"""Fewer inputs than this leave observers with ranges that clip: 8 of them cost a small MLP a third of its output."""
-
-
-class _StaticQuantizer(XNNPACKQuantizer):  # type: ignore[misc]
-    """The quantiser without its patterns for training: a second less for each network, and the same bytes.
-
-    Those four look for a batch norm behind a convolution, which post-training quantisation has folded by then; to look,
-    each traces twelve small networks anew.
-    """
-
-    SUPPORTED_PATTERNS = tuple(pattern for pattern in XNNPACKQuantizer.SUPPORTED_PATTERNS if not pattern.is_qat)
 
 
 @dataclass(frozen=True, slots=True)
 class Xnnpack:
-    """XNNPACK at one precision: ``fp32``, ``fp16``, or ``int8`` by static post-training quantisation."""
+    """XNNPACK at one precision.
+
+    ``fp32``; ``fp16`` and ``bf16``, 16-bit floats between casts (the latter for linear layers alone); ``int8``, static
+    post-training quantisation of weights, by channel, and activations; and three for linear layers alone, whose
+    activations are quantised as they come: ``int8-dynamic`` by PT2E, ``int8da8w`` and ``int8da4w`` by torchao, with
+    weights of 8 bits by channel, or of 4 bits by groups of 32.
+    """
 
     name: str
     precision: str
     backend: str = "xnnpack"
+    stand_in: str = ""
+    libraries: tuple[str, ...] = ()
+    tied: bool = False
 
     @property
     def calibrates(self) -> bool:
@@ -60,40 +40,22 @@ class Xnnpack:
         """Nothing: ExecuTorch's wheel brings XNNPACK."""
         return ""
 
+    def missing_on(self, device: str) -> str:
+        """Nothing: every device's runtime is built with XNNPACK."""
+        del device
+        return ""
+
     def lower(self, network: nn.Module, example: Inputs, calibration: Sequence[Inputs] = ()) -> Lowered:
         """The program of ``network``; see ``Target.lower``."""
-        steps = Steps(self.name)
-        example = contiguous(example)
-        half = self.precision == "fp16"
-        with calm(), half_convolutions() if half else nullcontext():
-            with steps("export"):
-                exported = export(Halved(network) if half else network, example)
-                graph = exported.module()
-            if self.calibrates:
-                with steps("quantize"):
-                    graph = quantize(graph, calibration, self.name)
-                with steps("export"):
-                    exported = torch.export.export(graph, example)
-            return finish(steps, exported, graph, [XnnpackPartitioner()], self.precision)
+        from kdbench.lowering import xnnpack_precisions as at
+        from kdbench.lowering.export import as_it_is, quantized
 
-
-def quantize(graph: GraphModule, calibration: Sequence[Inputs], target: str) -> GraphModule:
-    """The graph with 8-bit integer weights (symmetric, one scale a channel) and activations (one scale a tensor).
-
-    PT2E static quantisation: ranges of activations are observed while ``calibration`` runs through the graph, one
-    input after the other.
-
-    Raises:
-        UsageError: fewer than ``LEAST_CALIBRATION`` inputs.
-    """
-    if (found := len(calibration)) < LEAST_CALIBRATION:
-        raise UsageError(f"{target}: found {found} calibration inputs, expected at least {LEAST_CALIBRATION}")
-    quantizer = _StaticQuantizer().set_global(get_symmetric_quantization_config(is_per_channel=True))
-    prepared = prepare_pt2e(graph, quantizer)
-    for inputs in calibration:
-        prepared(*contiguous(inputs))
-    converted: GraphModule = convert_pt2e(prepared)
-    return converted
+        partitioners = [at.partitioner(self.precision)]
+        if self.precision in at.QUANTIZERS:
+            quantizer = at.QUANTIZERS[self.precision]()
+            return quantized(self, network, example, partitioners, quantizer, calibration)
+        with at.prepared(network, self.precision) as ready:
+            return as_it_is(self, ready, example, partitioners)
 
 
 FP32 = Xnnpack("xnnpack-fp32", "fp32")
@@ -102,5 +64,17 @@ FP32 = Xnnpack("xnnpack-fp32", "fp32")
 FP16 = Xnnpack("xnnpack-fp16", "fp16")
 """XNNPACK in 16-bit floats: weights of half the size. How fast they are is up to the CPU's instructions for them."""
 
+BF16 = Xnnpack("xnnpack-bf16", "bf16")
+"""XNNPACK in bfloat16, linear layers alone: weights of half the size."""
+
 INT8 = Xnnpack("xnnpack-int8", "int8")
 """XNNPACK in 8-bit integers: static, one scale a channel, calibrated on training items."""
+
+INT8_DYNAMIC = Xnnpack("xnnpack-int8-dynamic", "int8-dynamic")
+"""XNNPACK's linear layers in 8-bit integers (PT2E), activations quantised as they come: no calibration."""
+
+INT8DA8W = Xnnpack("xnnpack-int8da8w", "int8da8w")
+"""XNNPACK's linear layers with 8-bit weights (torchao), activations quantised as they come: no calibration."""
+
+INT8DA4W = Xnnpack("xnnpack-int8da4w", "int8da4w")
+"""XNNPACK's linear layers with 4-bit weights in groups of 32 (torchao), 8-bit activations: no calibration."""

@@ -1,4 +1,4 @@
-"""Compute: how large the deployed network is and what one inference of it multiplies."""
+"""Compute: how large the deployed network is, what an inference multiplies, and what an NPU's compiler makes of it."""
 
 from __future__ import annotations
 
@@ -11,14 +11,18 @@ if TYPE_CHECKING:
 
 
 class Compute:
-    """Parameters and multiply-accumulates of the deployed network, counted where it was trained."""
+    """Parameters and multiply-accumulates of the deployed network, counted where it was trained; an NPU's estimates."""
 
-    metrics: ClassVar[tuple[str, ...]] = ("params", "macs")
+    counts: ClassVar[tuple[str, ...]] = ("params", "macs")
+    estimates: ClassVar[tuple[str, ...]] = ("npu_cycles", "npu_ms", "npu_sram_bytes", "npu_flash_bytes")
+    metrics: ClassVar[tuple[str, ...]] = (*counts, *estimates)
     needs: ClassVar[tuple[str, ...]] = ("network",)
 
     def of(self, evidence: Evidence) -> dict[str, Figure]:
-        """Both counts, as ``network.json`` has them."""
-        return {metric: float(evidence.network[metric]) for metric in self.metrics}
+        """Both counts from ``network.json``, and what the target's compiler estimated from ``program.json``."""
+        counts = {metric: float(evidence.network[metric]) for metric in self.counts}
+        known = evidence.program.get("estimates", {})
+        return counts | {metric: known.get(metric, "the target is no NPU") for metric in self.estimates}
 
 
 def count_params(network: nn.Module) -> int:

@@ -122,6 +122,12 @@ METRICS: dict[str, Metric] = {
             2,
             shared=True,
         ),
+        Metric(
+            "npu_cycles", "count", "lower", "estimate", "NPU cycles", "of an inference, by its compiler", 1e-3, "k", 1
+        ),
+        Metric("npu_ms", "ms", "lower", "estimate", "NPU", "time of an inference, by Vela", 1000, "us", 1),
+        Metric("npu_sram_bytes", "bytes", "lower", "estimate", "SRAM", "at most used, by Vela", 1e-3, "kB", 1),
+        Metric("npu_flash_bytes", "bytes", "lower", "estimate", "flash", "what the NPU reads, by Vela", 1e-3, "kB"),
         Metric("train_s", "s", "lower", "host", "train", "training the student", 1, "s", 2),
         Metric("train_samples_per_s", "1/s", "higher", "host", "img/s", "training throughput", 1, "/s", 0),
         Metric("train_peak_bytes", "bytes", "lower", "host", "train RSS", "peak memory of training", 1e-6, "MB", 0),

@@ -92,7 +92,8 @@ def _match(pair: Mapping[str, Any], method: Mapping[str, Any], recipe: Mapping[s
     if not figures:
         return _none("none of a method of your own" if ".py:" in method["use"] else "none of this method for this pair")
     figure, others = figures[0], figures[1:]
-    differs = _differences(figure, method["options"], recipe)
+    aware = {"qat_epochs": qat} if (qat := method.get("qat_epochs")) else {}
+    differs = _differences(figure, method["options"] | aware, recipe)
     return Match(
         published=round(figure.accuracy / 100, 6),  # 69.09 / 100 is 0.6909000000000001
         published_spread=round(figure.plus_minus / 100, 6),

@@ -31,7 +31,8 @@ class Lesson:
 
     ``start``: the state that the student starts from instead of fresh weights. ``items``: how many make an epoch, where
     it is not the training set once: then its items come several times. ``teacher_macs``: the multiply-accumulates of a
-    forward of a teacher that is not there itself; 0 if not known.
+    forward of a teacher that is not there itself; 0 if not known. ``qat_epochs``: in how many of its last epochs the
+    student's numbers are rounded as 8-bit integers'.
     """
 
     task: Task
@@ -44,6 +45,7 @@ class Lesson:
     start: Mapping[str, Tensor] | None = None
     items: int = 0
     teacher_macs: int = 0
+    qat_epochs: int = 0
 
     def stream(self, purpose: str) -> torch.Generator:
         """The lesson's generator for one purpose."""

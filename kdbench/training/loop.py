@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from kdbench.training.forward import Teaching, counted, looked_into
 from kdbench.training.lesson import gathered, student_epochs
 from kdbench.training.processor import device_of, pinned
 from kdbench.training.rate import rate
+from kdbench.training.rounded import rounded
 from kdbench.training.trained import Trained
 
 if TYPE_CHECKING:
@@ -97,10 +98,16 @@ class Training:
         with (
             counted(self.networks.extra, self.trained),
             looked_into(self.networks.student, self.networks.student_taps, self.recipe.precision) as student,
+            ExitStack() as aware,
         ):
+            learnt, every_epoch = 0, sum(epochs for phase, epochs in self.phases if phase.student)
+            aware_from = max(every_epoch - self.lesson.qat_epochs, 0)
             for phase, epochs in self.phases:
                 optimizer = self._optimizer(phase)
                 for epoch in range(epochs):
+                    if self.lesson.qat_epochs and phase.student and learnt == aware_from:
+                        aware.enter_context(rounded(self.networks.student))
+                    learnt += phase.student
                     loss = yield from self._epoch(_Stretch(phase, epoch, epochs), optimizer, student)
                     done = self.trained.epochs
                     if phase.student and (done % every == 0 or epoch + 1 == epochs):

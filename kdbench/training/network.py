@@ -51,7 +51,8 @@ def run(spec: Mapping[str, Any], inputs: Mapping[str, Artefact], out: Path, tell
     """Train the network that ``spec`` describes and write its three files.
 
     ``spec`` has role, task, data, architecture, teacher (its architecture, None for methods that neither run nor weigh
-    one), recipe, method, seed, processor and, where few items have labels, labelled; ``inputs`` has ``teacher`` where
+    one), recipe, method, seed, processor and, where few items have labels, labelled, and, where it is aware of
+    quantisation, qat_epochs; ``inputs`` has ``teacher`` where
     the method needs it, and ``start`` where the student starts from another network's weights.
 
     Raises:
@@ -203,7 +204,8 @@ def _lesson(spec: Mapping[str, Any], teacher: nn.Module | None) -> Lesson:
         return build(architecture["name"], task.outputs(dataset), dataset.shape, architecture["options"])
 
     recipe = Recipe.model_validate(spec["recipe"])
-    lesson = Lesson(task, dataset, new_student, teacher, recipe, spec["seed"], spec["role"])
+    aware = spec.get("qat_epochs", 0)
+    lesson = Lesson(task, dataset, new_student, teacher, recipe, spec["seed"], spec["role"], qat_epochs=aware)
     if "labelled" not in spec:
         return lesson
     # As many items an epoch as ever, so that every student gets as many steps, however few labels there are.

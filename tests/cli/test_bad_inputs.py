@@ -98,7 +98,7 @@ BAD = [
         "kdbench: Invalid value for 'suites|methods|models|targets|devices|datasets|tasks|measures': 'planets' is not one of 'suites', 'methods', 'models', 'targets', 'devices', 'datasets', 'tasks', 'measures' (see 'kdbench list -h')",
     ),
     # suites
-    ("run digit", 2, "kdbench: unknown suite 'digit'; did you mean 'digits' or 'init'?"),
+    ("run digit", 2, "kdbench: unknown suite 'digit'; did you mean 'digits' or 'qat-digits' or 'init'?"),
     ("run nothing.toml", 2, "kdbench: no suite file 'nothing.toml'"),
     ("run broken.toml", 2, "kdbench: broken.toml is not valid TOML: Invalid value (at end of document)"),
     ("run empty.toml", 2, "kdbench: empty.toml version: missing"),

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from kdbench.data.digits import digits
-from kdbench.lowering import stage, xnnpack
+from kdbench.lowering import export, stage, xnnpack  # noqa: F401 - export imports ExecuTorch, quietly, before a test does
 from kdbench.spec import Lowering, Recipe
 from kdbench.store import Artefact, Store
 from kdbench.tasks.classification import Classification

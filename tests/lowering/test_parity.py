@@ -13,6 +13,7 @@ from kdbench.lowering import xnnpack
 from kdbench.lowering.export import Steps, calm, export, finish
 from kdbench.lowering.parity import BOUNDS, Bounds, compare, prove, refusal, run_program
 from kdbench.lowering.stage import calibration_items, parity_items
+from kdbench.lowering.xnnpack_precisions import partitioner
 from kdbench.models.network import features
 from kdbench.training.network import restore
 
@@ -77,7 +78,7 @@ def test_shapes_are_compared():
 
 
 def test_flips_are_counted_by_the_tasks_predictions(fp32):
-    told = prove(fp32.lowered, fp32.network, items(8), "fp32", lambda outputs: outputs.argmax(axis=1))
+    told = prove(fp32.lowered, fp32.network, items(8), xnnpack.FP32, lambda outputs: outputs.argmax(axis=1))
     assert told.flips == 0.0
 
 
@@ -101,20 +102,20 @@ def planted(made, seed, *, width):
 @pytest.mark.parametrize("seed", range(4))
 def test_a_wrong_byte_in_a_float_weight_is_caught(fp32, seed):
     with pytest.raises(StageError, match="^the program (is not its|says NaN|does not run)") as caught:
-        prove(planted(fp32, seed, width=4), fp32.network, items(32, seed=2), "fp32")
+        prove(planted(fp32, seed, width=4), fp32.network, items(32, seed=2), xnnpack.FP32)
     assert caught.value.status == "parity-failed"
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_a_wrong_byte_in_a_half_weight_is_caught(fp16, seed):
     with pytest.raises(StageError, match="^the program (is not its|says NaN|does not run)"):
-        prove(planted(fp16, seed, width=2), fp16.network, items(32, seed=2), "fp16")
+        prove(planted(fp16, seed, width=2), fp16.network, items(32, seed=2), xnnpack.FP16)
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_a_wrong_bit_in_an_integer_weight_is_caught(int8, seed):
     with pytest.raises(StageError, match="^the program is not its graph: off by .* quantisation steps"):
-        prove(planted(int8, seed, width=1), int8.network, items(32, seed=2), "int8")
+        prove(planted(int8, seed, width=1), int8.network, items(32, seed=2), xnnpack.INT8)
 
 
 def test_a_program_that_cannot_be_loaded_is_refused(fp32):
@@ -130,7 +131,7 @@ def test_healthy_calibration_passes_and_calibration_without_normalisation_does_n
     raw = [((inputs[0] * std + mean) * data.scale,) for inputs in calibration_items(data, task, 64, 0)]
     lowered = xnnpack.INT8.lower(network, proof[0], raw)
     with pytest.raises(StageError, match="^the program is not its network: off by 0.[4-9]"):
-        prove(lowered, network, proof, "int8", task.predictions)
+        prove(lowered, network, proof, xnnpack.INT8, task.predictions)
 
 
 def test_weight_only_quantisation_is_garbage_on_xnnpack_and_is_caught():
@@ -139,7 +140,7 @@ def test_weight_only_quantisation_is_garbage_on_xnnpack_and_is_caught():
     example = (torch.randn(1, 32),)
     with calm():
         exported = export(network, example)
-        lowered = finish(Steps("weight-only"), exported, exported.module(), [xnnpack.XnnpackPartitioner()], "int8")
+        lowered = finish(Steps("weight-only"), exported, exported.module(), [partitioner("int8")], "int8")
     fed = items(8, shape=(1, 32))
     with pytest.raises(StageError, match="^the program is not its graph"):
-        prove(lowered, network, fed, "int8")
+        prove(lowered, network, fed, xnnpack.INT8)

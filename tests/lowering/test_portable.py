@@ -8,7 +8,7 @@ from kdbench.lowering.program import facts_of
 def test_nothing_is_delegated_and_the_program_is_the_network():
     network = Tiny(seed=0)
     lowered = portable.FP32.lower(network, items(1)[0])
-    parity = prove(lowered, network, items(8, seed=5), portable.FP32.precision)
+    parity = prove(lowered, network, items(8, seed=5), portable.FP32)
     assert parity.graph_error < 1e-5
     assert lowered.delegated == 0.0
 

@@ -7,14 +7,14 @@ from lowering.conftest import Tiny, TwoByTwo, items
 from torch import nn
 
 from kdbench.errors import StageError, UsageError
-from kdbench.lowering import xnnpack
+from kdbench.lowering import xnnpack, xnnpack_precisions
 from kdbench.lowering.parity import prove
 from kdbench.lowering.program import facts_of
 
 
 def test_programs_of_all_precisions_are_the_network(fp32, fp16, int8):
-    for made, precision in ((fp32, "fp32"), (fp16, "fp16"), (int8, "int8")):
-        prove(made.lowered, made.network, items(16, seed=9), precision)
+    for made, target in ((fp32, xnnpack.FP32), (fp16, xnnpack.FP16), (int8, xnnpack.INT8)):
+        prove(made.lowered, made.network, items(16, seed=9), target)
     assert (fp32.lowered.delegated, int8.lowered.delegated) == (1.0, 1.0)
 
 
@@ -46,7 +46,7 @@ def test_what_is_no_float_is_not_halved():
     network, example = Chosen().eval(), (torch.tensor([3]), torch.ones(1, 4))
     lowered = xnnpack.FP16.lower(network, example)
     assert [each.dtype for each in facts_of(lowered.buffer).outputs] == ["float32", "int64"]
-    prove(lowered, network, [example], "fp16")
+    prove(lowered, network, [example], xnnpack.FP16)
 
 
 def test_a_network_that_half_precision_overflows_is_refused():
@@ -55,7 +55,7 @@ def test_a_network_that_half_precision_overflows_is_refused():
         network[0].weight.fill_(30000.0)
     example = (torch.full((1, 4), 3.0),)
     with pytest.raises(StageError, match="says NaN or infinity of 1 of 1 items"):
-        prove(xnnpack.FP16.lower(network, example), network, [example], "fp16")
+        prove(xnnpack.FP16.lower(network, example), network, [example], xnnpack.FP16)
 
 
 def test_bytes_depend_on_neither_threads_nor_the_memory_of_the_example(fp32):
@@ -73,7 +73,7 @@ def test_bytes_depend_on_neither_threads_nor_the_memory_of_the_example(fp32):
 
 
 def test_the_shortened_quantiser_gives_the_bytes_of_the_whole_one(int8, monkeypatch):
-    monkeypatch.setattr(xnnpack, "_StaticQuantizer", XNNPACKQuantizer)
+    monkeypatch.setattr(xnnpack_precisions, "_StaticQuantizer", XNNPACKQuantizer)
     again = xnnpack.INT8.lower(Tiny(seed=0), int8.calibration[0], int8.calibration)
     assert again.buffer == int8.lowered.buffer
 
@@ -104,7 +104,7 @@ def test_several_inputs_and_outputs():
     example = (torch.randn(1, 6), torch.randn(1, 3))
     lowered = xnnpack.FP32.lower(network, example)
     strided = (torch.randn(1, 12)[:, ::2], torch.randn(3, 1).T)
-    parity = prove(lowered, network, [example, strided, (torch.ones(1, 6), torch.ones(1, 3))], "fp32")
+    parity = prove(lowered, network, [example, strided, (torch.ones(1, 6), torch.ones(1, 3))], xnnpack.FP32)
     assert parity.items == 3
     assert parity.flips is None
 

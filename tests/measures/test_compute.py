@@ -13,8 +13,17 @@ from kdbench.tasks.classification import Classification
 
 def test_the_counts_are_those_of_the_training_stage():
     evidence = Evidence(Classification(), {"params": 506, "macs": 9_000}, {}, None, None, None, None, None, None)
-    assert Compute().of(evidence) == {"params": 506.0, "macs": 9_000.0}
+    found = Compute().of(evidence)
+    assert {metric: found.pop(metric) for metric in ("params", "macs")} == {"params": 506.0, "macs": 9_000.0}
+    assert set(found.values()) == {"the target is no NPU"}
     assert set(Compute.metrics) <= set(METRICS)
+
+
+def test_what_an_npus_compiler_estimates_is_passed_on():
+    program = {"estimates": {metric: float(place) for place, metric in enumerate(Compute.estimates)}}
+    evidence = Evidence(Classification(), {"params": 1, "macs": 2}, program, None, None, None, None, None, None)
+    assert Compute().of(evidence) == {"params": 1.0, "macs": 2.0, **program["estimates"]}
+    assert {METRICS[metric].tier for metric in Compute.estimates} == {"estimate"}
 
 
 @pytest.mark.parametrize(

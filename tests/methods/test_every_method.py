@@ -35,7 +35,9 @@ OPTIONS = {
 RECIPES = {
     "ab": {"epochs": 6},
     "fsp": {"epochs": 6},
-    "ft": {"lr": 0.05},
+    "crd": {"schedule": "onecycle"},
+    "dml": {"lr": 0.2},  # two fresh peers agree, then differ, and only then learn from each other
+    "ft": {"lr": 0.05, "schedule": "onecycle"},
     "random-teacher": {"batch_size": 32, "lr": 0.05},  # an untrained network's targets are hard to follow in big steps
 }
 CONTROLS = {"scratch", "label-smoothing", "longer-scratch"}
@@ -109,10 +111,11 @@ def test_its_own_term_falls_by_a_fifth_its_networks_learn_and_only_the_student_s
     assert trained.network(torch.zeros(2, *digits().shape)).shape == (2, 10)
 
 
-def test_company_changes_no_bit_of_any(bits):
+@pytest.mark.parametrize("qat_epochs", [0, 1])
+def test_company_changes_no_bit_of_any(bits, qat_epochs):
     made = lesson(teacher(), epochs=2, batch_size=64, augment=["crop"], crop_padding=1)
     few = Split(digits().train.inputs[:160], digits().train.targets[:160])
-    made = replace(made, dataset=replace(digits(), train=few))
+    made = replace(made, dataset=replace(digits(), train=few), qat_epochs=qat_epochs)
     with pinned(CPU, 1), Classroom(made, CPU) as room:
         trainings = {name: Training(made, method_from(name, OPTIONS.get(name, {})), room) for name in METHODS}
         errors = dict(in_step((name, each.run(lambda _done, _text: None)) for name, each in trainings.items()))

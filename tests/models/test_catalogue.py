@@ -19,6 +19,7 @@ NARROW = {
     "shufflenetv1": {"widths": [12, 24, 48, 96]},
     "shufflenetv2": {"widths": [4, 6, 8, 12, 16]},
     "dscnn": {"width": 4},
+    "mlp": {"width": 6},
 }
 """Options by module, one for each."""
 
@@ -30,7 +31,18 @@ def network_of(name, shape=(1, 8, 8), outputs=5):
     return build(name, outputs, shape, NARROW[MODELS[name].module.rpartition(".")[2]])
 
 
-SHALLOW = ["dscnn", "mobilenetv2", "resnet50", "resnet8", "shufflenetv1", "shufflenetv2", "vgg13", "vgg8", "wrn-16-1"]
+SHALLOW = [
+    "dscnn",
+    "mlp",
+    "mobilenetv2",
+    "resnet50",
+    "resnet8",
+    "shufflenetv1",
+    "shufflenetv2",
+    "vgg13",
+    "vgg8",
+    "wrn-16-1",
+]
 """Of each family one network, and vgg13 for its second convolution; the others repeat its blocks."""
 
 
@@ -65,6 +77,7 @@ def test_it_is_exported_with_static_shapes(name):
     assert all(type(size) is int for size in sizes)
 
 
+@pytest.mark.parametrize("name", [name for name in SHALLOW if name != "mlp"], indirect=True)
 def test_the_last_map_becomes_the_pooled_features_and_these_the_outputs(name):
     network = network_of(name).eval()
     with features(network, stages(network)) as seen, torch.no_grad():

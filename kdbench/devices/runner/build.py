@@ -28,6 +28,9 @@ _LIBRARIES = (
     "executorch_backend_xnnpack",
     "executorch_threadpool",
 )
+_OPENVINO = "executorch_backend_openvino"
+"""Linked where OpenVINO is installed: this is but the door to it."""
+
 _BUILD_SECONDS = 300
 
 
@@ -52,6 +55,14 @@ def executorch_folder() -> Path:
     raise MeasureError("the executorch package is not installed or has no lib/ folder; install executorch>=1.5.1")
 
 
+def openvino_library() -> Path | None:
+    """OpenVINO's library, which the runtime loads when it meets a program for it; None where it is not installed."""
+    spec = importlib.util.find_spec("openvino")
+    places = list(spec.submodule_search_locations or ()) if spec else []
+    found = (path for place in places for path in sorted((Path(place) / "libs").glob("libopenvino_c.so*")))
+    return next(found, None)
+
+
 def flags(folder: Path) -> list[str]:
     """What a program that runs ``.pte`` files is compiled and linked with, after its sources.
 
@@ -72,6 +83,12 @@ def flags(folder: Path) -> list[str]:
         *(f"-l{library}" for library in _LIBRARIES),
         f"-Wl,-rpath,{lib}",
     ]
+
+
+def _extras(folder: Path) -> list[str]:
+    """What this machine's own runner is linked with besides."""
+    door = openvino_library() and list((folder / "lib").glob(f"lib{_OPENVINO}.*"))
+    return [f"-l{_OPENVINO}"] if door else []
 
 
 def runner() -> Path:
@@ -95,7 +112,7 @@ def compiled(sources: Path, names: tuple[str, ...], program: str) -> Path:
         missing = f"no C++ compiler {wanted!r} (from $CXX)" if wanted else "no C++ compiler"
         raise MeasureError(f"{missing}; install g++ or clang++")
     folder = executorch_folder()
-    command = [compiler, str(sources / names[0]), *flags(folder)]
+    command = [compiler, str(sources / names[0]), *flags(folder), *_extras(folder)]
     known = hashlib.sha256("\0".join([_told(compiler), version("executorch"), *command]).encode())
     for name in names:
         known.update(hashlib.sha256((sources / name).read_bytes()).digest())

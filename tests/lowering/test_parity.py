@@ -1,4 +1,5 @@
 import dataclasses
+import random
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from kdbench.errors import StageError
 from kdbench.lowering import xnnpack
 from kdbench.lowering.export import Steps, calm, export, finish
 from kdbench.lowering.parity import BOUNDS, Bounds, compare, prove, refusal, run_program
-from kdbench.lowering.stage import calibration_items, parity_items
+from kdbench.lowering.stage import batches_of_one, calibration_items, parity_items
 from kdbench.lowering.xnnpack_precisions import partitioner
 from kdbench.models.network import features
 from kdbench.training.network import restore
@@ -116,6 +117,31 @@ def test_a_wrong_byte_in_a_half_weight_is_caught(fp16, seed):
 def test_a_wrong_bit_in_an_integer_weight_is_caught(int8, seed):
     with pytest.raises(StageError, match="^the program is not its graph: off by .* quantisation steps"):
         prove(planted(int8, seed, width=1), int8.network, items(32, seed=2), xnnpack.INT8)
+
+
+@pytest.mark.parametrize(("target", "width"), [(xnnpack.FP32, 4), (xnnpack.INT8, 1)])
+def test_every_one_of_twenty_faults_that_flip_a_test_item_is_caught_by_outputs(target, width, trained, data, task):
+    network, proof = restore(trained), parity_items(data, task)
+    healthy = target.lower(network, proof[0], calibration_items(data, task, 64, 0))
+    test = batches_of_one(data, task, data.test, np.arange(len(data.test)))
+    right = run_program(healthy.buffer, test)[0].argmax(-1)
+    blobs = [bytes(each) for each in deserialize_pte_binary(healthy.buffer).named_data.buffers]
+    draw, faults = random.Random(0), []
+    while len(faults) < 20:
+        blob = draw.choices(blobs, weights=[len(each) for each in blobs])[0]
+        place = healthy.buffer.find(blob) + draw.randrange(len(blob) // width) * width + width - 1
+        bad = bytearray(healthy.buffer)
+        bad[place] ^= 0x80 if width == 1 else 0x7F
+        try:
+            flips = (run_program(bytes(bad), test)[0].argmax(-1) != right).any()
+        except StageError:
+            continue  # it says infinity, which nobody needs to prove
+        if flips:
+            faults.append(bytes(bad))
+    prove(healthy, network, proof, target)
+    for fault in faults:
+        with pytest.raises(StageError, match="^the program (is not its|says NaN)"):
+            prove(dataclasses.replace(healthy, buffer=fault), network, proof, target)
 
 
 def test_a_program_that_cannot_be_loaded_is_refused(fp32):

@@ -1,0 +1,59 @@
+"""Integer kernels computed by hand: bit by bit what XNNPACK says, where no number lies on a tie."""
+
+import numpy as np
+import pytest
+import torch
+from lowering.conftest import Tiny, items
+from torch import nn
+
+from kdbench.lowering import xnnpack
+from kdbench.lowering.export import leaves
+from kdbench.lowering.integer import Integers, settled
+from kdbench.lowering.parity import run_program
+
+
+class Residual(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.linear = nn.Conv2d(1, 4, 3, padding=1), nn.Linear(256, 5)
+        self.eval()
+
+    def forward(self, x):
+        maps = self.conv(x)
+        return self.linear((maps + maps.relu()).flatten(1))
+
+
+def said(graph, inputs):
+    return leaves(Integers(graph).run(*inputs))[0].numpy()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_is_settled_is_what_the_kernels_say_to_the_bit(seed):
+    network, calibration = Tiny(seed=seed), items(64)
+    lowered = xnnpack.INT8.lower(network, calibration[0], calibration)
+    fed = items(48, seed=7)
+    program = run_program(lowered.buffer, fed)[0]
+    float_graph = np.stack([leaves(lowered.exported(*inputs))[0].detach().double().numpy() for inputs in fed])
+    places = [place for place, inputs in enumerate(fed) if settled(lowered.exported, inputs)]
+    assert len(places) > 24
+    integers = np.stack([said(lowered.exported, fed[place]) for place in places])
+    np.testing.assert_allclose(program[places], integers, rtol=1e-6, atol=0)
+    assert not np.allclose(program, float_graph, rtol=1e-6, atol=0)
+
+
+def test_a_sum_of_tensors_has_a_rule_of_its_own_and_is_never_settled():
+    calibration = items(32)
+    lowered = xnnpack.INT8.lower(Residual(), calibration[0], calibration)
+    assert not any(settled(lowered.exported, inputs) for inputs in calibration[:4])
+    program = run_program(lowered.buffer, calibration)[0]
+    integers = np.stack([said(lowered.exported, inputs) for inputs in calibration])
+    step = np.unique(np.abs(np.diff(np.unique(integers)))).min()
+    assert np.abs(program - integers).max() <= 2.5 * step
+
+
+def test_a_float_graph_is_computed_as_it_is():
+    network, inputs = Tiny(seed=0), items(1)[0]
+    graph = torch.export.export(network, inputs).module()
+    with torch.no_grad():
+        torch.testing.assert_close(torch.from_numpy(said(graph, inputs)).float(), network(*inputs))

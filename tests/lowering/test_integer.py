@@ -52,6 +52,33 @@ def test_a_sum_of_tensors_has_a_rule_of_its_own_and_is_never_settled():
     assert np.abs(program - integers).max() <= 2.5 * step
 
 
+class Halves(nn.Module):
+    """Half of a whole number, to the next whole number."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("weight", torch.ones(1, 1, dtype=torch.int8))
+        self.register_buffer("scales", torch.tensor([0.5]))
+        self.register_buffer("zeros", torch.zeros(1, dtype=torch.int64))
+
+    def forward(self, x):
+        ops, whole = torch.ops.quantized_decomposed, (1.0, 0, -128, 127, torch.int8)
+        values = ops.dequantize_per_tensor.default(ops.quantize_per_tensor.default(x, *whole), *whole)
+        weight = ops.dequantize_per_channel.default(self.weight, self.scales, self.zeros, 0, -127, 127, torch.int8)
+        halves = torch.ops.aten.linear.default(values, weight)
+        return ops.dequantize_per_tensor.default(ops.quantize_per_tensor.default(halves, *whole), *whole)
+
+
+@pytest.mark.parametrize(
+    ("number", "half", "sure"), [(2.0, 1.0, True), (1.0, 0.0, False), (3.0, 2.0, False), (-4.0, -2.0, True)]
+)
+def test_a_number_on_a_tie_settles_nothing(number, half, sure):
+    inputs = (torch.tensor([[number]]),)
+    graph = torch.export.export(Halves().eval(), inputs).module()
+    assert said(graph, inputs).item() == half
+    assert settled(graph, inputs) == sure
+
+
 def test_a_float_graph_is_computed_as_it_is():
     network, inputs = Tiny(seed=0), items(1)[0]
     graph = torch.export.export(network, inputs).module()

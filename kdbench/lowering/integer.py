@@ -29,8 +29,8 @@ _EXACT = (
 )  # fmt: skip
 """How operators begin that kernels compute as is done here; a sum of two tensors has a fixed-point rule of its own."""
 
-_NUDGE = 1 + 2.0**-23
-"""The smallest change of a 32-bit scale: kernels round the products of scales, and this does not."""
+_NUDGES = (1 - 2.0**-23, 1 + 2.0**-23)
+"""The smallest changes of a 32-bit scale: kernels round the products of scales, up or down, and this does not."""
 
 
 def settled(graph: GraphModule, inputs: tuple[Tensor, ...]) -> bool:
@@ -42,8 +42,8 @@ def settled(graph: GraphModule, inputs: tuple[Tensor, ...]) -> bool:
     names = (str(node.target) for node in graph.graph.nodes if node.op == "call_function")
     if not all(name.startswith(_EXACT) for name in names):
         return False
-    said, nudged = (leaves(Integers(graph, nudge).run(*inputs)) for nudge in (1.0, _NUDGE))
-    return all(torch.allclose(one, other, rtol=1e-5, atol=0) for one, other in zip(said, nudged, strict=True))
+    less, more = (leaves(Integers(graph, nudge).run(*inputs)) for nudge in _NUDGES)
+    return all(torch.allclose(one, other, rtol=1e-5, atol=0) for one, other in zip(less, more, strict=True))
 
 
 class Integers(Interpreter):

@@ -11,6 +11,7 @@ import numpy as np
 from kdbench.catalog import entries, find, load
 from kdbench.machine import commit, libraries, machine
 from kdbench.measures.measure import Evidence, Figure
+from kdbench.measures.quality import inferiority
 from kdbench.npz import Items
 from kdbench.plan import Case, CaseStages, cases_of
 from kdbench.privacy import cleaned
@@ -155,6 +156,8 @@ def _details(case: Case, stages: CaseStages, known: Evidence) -> dict[str, Any]:
     notes = [f"{case.target}: {surprise}" for surprise in known.program.get("surprises", ())]
     if known.outputs is not None and stages.stand_in:
         notes.append(f"{case.target}: judged by {stages.stand_in}, not run")
+    if worse := inferiority(known):
+        notes.append(f"{case.target}: {worse}")
     if notes:
         details["notes"] = notes
     if digest := find("methods", case.method.use).digest():

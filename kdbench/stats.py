@@ -118,6 +118,18 @@ def dominated(points: ArrayLike, better: Sequence[Better]) -> NDArray[np.bool_]:
     return result
 
 
+def paired_drop_high(lost: int, gained: int, items: int, confidence: float = 0.95) -> float:
+    """The upper end of the one-sided interval for how much a share fell, judged on the same ``items`` before and after.
+
+    ``lost`` of them were right before alone, ``gained`` after alone. Laplace-adjusted Wald: D. G. Bonett and R. M.
+    Price, "Adjusted Wald confidence interval for a difference of binomial proportions based on paired data", Journal
+    of Educational and Behavioral Statistics 37 (2012).
+    """
+    fell, rose = (lost + 1) / (items + 2), (gained + 1) / (items + 2)
+    error = math.sqrt((fell + rose - (fell - rose) ** 2) / (items + 2))
+    return float(fell - rose + special.ndtri(confidence) * error)
+
+
 def holm(p_values: ArrayLike) -> NDArray[np.float64]:
     """The p-values [n] adjusted for the number of tests: compare them with the level as they are.
 

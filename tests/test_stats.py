@@ -7,7 +7,17 @@ from hypothesis import strategies as st
 from scipy import stats as reference
 
 from kdbench import stats
-from kdbench.stats import Interval, dominated, holm, paired_bootstrap, paired_t, t_half_width, wilson, wilson_half_width
+from kdbench.stats import (
+    Interval,
+    dominated,
+    holm,
+    paired_bootstrap,
+    paired_drop_high,
+    paired_t,
+    t_half_width,
+    wilson,
+    wilson_half_width,
+)
 
 
 def test_t_half_width_is_scipys_interval_and_none_of_one_value():
@@ -125,6 +135,19 @@ def test_dominated_is_what_its_definition_says(points):
     mask = dominated(points, ("higher", "lower"))
     for (quality, cost), beaten in zip(points, mask, strict=True):
         assert beaten == any(q >= quality and c <= cost and (q, c) != (quality, cost) for q, c in points)
+
+
+def test_the_upper_end_of_a_paired_drop_is_the_papers_and_holds_what_it_says():
+    # 1.96 of a two-sided 95 % interval is the one-sided one of 97.5 %: by hand for 9 lost, 4 gained of 100.
+    fell, rose = 10 / 102, 5 / 102
+    error = math.sqrt((fell + rose - (fell - rose) ** 2) / 102)
+    assert paired_drop_high(9, 4, 100, 0.975) == pytest.approx(fell - rose + 1.959964 * error, rel=1e-6)
+    assert paired_drop_high(0, 0, 100) < paired_drop_high(3, 0, 100) < paired_drop_high(5, 0, 100)
+    draw = np.random.default_rng(6)
+    for items, lost, gained in ((540, 0.02, 0.01), (1000, 0.005, 0.005), (10_000, 0.01, 0.004)):
+        counts = draw.multinomial(items, [lost, gained, 1 - lost - gained], 3000)
+        held = [paired_drop_high(int(a), int(b), items) >= lost - gained for a, b, _ in counts]
+        assert 0.93 < np.mean(held) < 0.99
 
 
 def test_holm_steps_down():

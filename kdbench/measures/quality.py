@@ -8,6 +8,27 @@ if TYPE_CHECKING:
     from kdbench.measures.measure import Evidence, Figure
 
 
+MARGIN = 0.02
+"""How far a program's accuracy may be below its network's for it to count as not inferior."""
+
+
+def inferiority(evidence: Evidence) -> str:
+    """What to say of a program whose accuracy is not shown to be within ``MARGIN`` of its network's; else empty.
+
+    By the upper end of the one-sided 95 % interval of the paired drop on the whole test set.
+    """
+    from kdbench.stats import paired_drop_high
+
+    task, targets = evidence.task, evidence.targets
+    if targets is None or evidence.eager is None or evidence.outputs is None or task.quality != "accuracy":
+        return ""
+    before, after = (task.correct(task.predictions(each), targets) for each in (evidence.eager, evidence.outputs))
+    high = paired_drop_high(int((before & ~after).sum()), int((after & ~before).sum()), len(targets))
+    if high <= MARGIN:
+        return ""
+    return f"its accuracy may be up to {100 * high:.1f} points below its network's, more than {100 * MARGIN:g}"
+
+
 class Quality:
     """Accuracy of the program and of the eager network, their difference, and how often they disagree.
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from kdbench.measures.measure import Evidence
 from kdbench.measures.metric import METRICS
-from kdbench.measures.quality import Quality
+from kdbench.measures.quality import Quality, inferiority
 from kdbench.tasks.classification import Classification
 
 
@@ -55,3 +55,23 @@ def test_a_task_with_another_quality_says_so():
 
 def test_every_metric_is_declared_and_given():
     assert set(of([0], [0], [0])) == set(Quality.metrics) <= set(METRICS)
+
+
+def told(program, eager, targets, task=None):
+    width = np.eye(10, dtype=np.float32)
+    outputs, networks = (None if each is None else width[each] for each in (program, eager))
+    return inferiority(
+        Evidence(task or Classification(), {}, {}, np.array(targets), networks, outputs, None, None, None),
+    )
+
+
+def test_a_program_that_may_be_far_below_its_network_says_by_how_much():
+    right = [3] * 1000
+    assert told(right, right, right) == ""
+    assert told([3] * 996 + [4] * 4, right, right) == ""
+    assert told([3] * 970 + [4] * 30, right, right) == (
+        "its accuracy may be up to 3.9 points below its network's, more than 2"
+    )
+    assert told(right, [3] * 970 + [4] * 30, right) == ""
+    assert told(right[:50], right[:50], right[:50]).startswith("its accuracy may be up to ")
+    assert told(None, right, right) == ""

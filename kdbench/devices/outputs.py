@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kdbench.catalog import load
-from kdbench.data.named import dataset_named
+from kdbench.data.named import planned
 from kdbench.devices.job import Input, Job, Load, Predict, Program
 from kdbench.errors import StageError
 
@@ -39,9 +39,7 @@ def run(spec: Mapping[str, Any], inputs: Mapping[str, Artefact], out: Path, tell
     device: Device = load("devices", spec["device"].partition(":")[0])(spec["device"])
     if device.runtime != spec["runtime"]:
         raise StageError(f"device {device.name} runs {device.runtime!r}, planned was {spec['runtime']!r}; run it again")
-    dataset = dataset_named(spec["data"]["name"])
-    if dataset.sha256 != spec["data"]["sha256"]:
-        raise StageError(f"data set {dataset.name!r} is not the one that the run was planned with; run it again")
+    dataset = planned(spec["data"])
     items = load("tasks", spec["task"])().collate(dataset, torch.from_numpy(dataset.test.inputs)).numpy()
     tell(0.0, f"{len(items)} items")
     job = Job(

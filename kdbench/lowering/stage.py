@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kdbench.catalog import load
-from kdbench.data.named import dataset_named
+from kdbench.data.named import planned
 from kdbench.errors import StageError
 from kdbench.lowering.target import LIBRARIES
 
@@ -51,9 +51,7 @@ def run(spec: Mapping[str, Any], inputs: Mapping[str, Artefact], out: Path, tell
     target: Target = load("targets", spec["target"])
     if why := target.missing():
         raise StageError(f"cannot lower to {target.name}: {why}", status="not-applicable")
-    dataset = dataset_named(spec["data"]["name"])
-    if dataset.sha256 != spec["data"]["sha256"]:
-        raise StageError(f"data set {dataset.name!r} is not the one that the run was planned with; run it again")
+    dataset = planned(spec["data"])
     task: Task = load("tasks", spec["task"])()
 
     tell(0.0, "lower")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kdbench.catalog import load
-from kdbench.data.named import dataset_named
+from kdbench.data.named import planned
 from kdbench.errors import StageError
 from kdbench.lowering.target import LIBRARIES
 
@@ -43,9 +43,7 @@ def run(spec: Mapping[str, Any], inputs: Mapping[str, Artefact], out: Path, tell
     from kdbench.training.network import restore
 
     target: Target = load("targets", spec["target"])
-    dataset, task = dataset_named(spec["data"]["name"]), load("tasks", spec["task"])()
-    if dataset.sha256 != spec["data"]["sha256"]:
-        raise StageError(f"data set {dataset.name!r} is not the one that the run was planned with; run it again")
+    dataset, task = planned(spec["data"]), load("tasks", spec["task"])()
     tell(0.0, "lower")
     example = parity_items(dataset, task, 1)[0]
     lowered = target.lower(restore(inputs["network"]), example, calibration_of(spec, target, dataset, task))

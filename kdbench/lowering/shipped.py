@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdbench.catalog import load
@@ -15,8 +16,6 @@ from kdbench.lowering.surprise import surprises, untouched
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
-
     import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor, nn
@@ -46,8 +45,6 @@ class Shipped:
         Raises:
             MeasureError: it cannot be written.
         """
-        from pathlib import Path
-
         try:
             Path(path).write_bytes(self.program)
         except OSError as error:

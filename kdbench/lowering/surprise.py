@@ -64,8 +64,10 @@ def surprises(precision: str, program: OpenProgram, facts: ProgramFacts, paramet
 def _float_weights(program: OpenProgram) -> Iterator[str]:
     """What each float32 constant of two or more dimensions belongs to: an operator of XNNPACK's, or the program."""
     for _, _, graph in program.delegates:
-        values = {value["xvalue_union"].get("id_out", place): value for place, value in enumerate(_values(graph))}
-        for node in graph["xnodes"] if graph is not None else ():
+        if graph is None:
+            continue
+        values = {value["xvalue_union"].get("id_out", place): value for place, value in enumerate(graph["xvalues"])}
+        for node in graph["xnodes"]:
             weight = values.get(node["xnode_union"].get("filter_id", -1))
             if weight is not None and _is_float(weight["xvalue_union"]):
                 yield node["xnode_union_type"].removeprefix("XNN")
@@ -73,10 +75,6 @@ def _float_weights(program: OpenProgram) -> Iterator[str]:
         constant = getattr(value, "data_buffer_idx", 0) > 0 and value.allocation_info is None
         if constant and value.scalar_type.name == "FLOAT" and len(value.sizes) > 1:
             yield "portable operators"
-
-
-def _values(graph: Any) -> list[Any]:
-    return list(graph["xvalues"]) if graph is not None else []
 
 
 def _is_float(union: Any) -> bool:

@@ -16,6 +16,7 @@ from kdbench.lowering.surprise import surprises, untouched
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
     import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor, nn

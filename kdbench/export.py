@@ -6,8 +6,6 @@ import json
 import math
 import re
 import shutil
-import tempfile
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -23,9 +21,10 @@ from kdbench.devices.runner.build import flags
 from kdbench.errors import MeasureError, UsageError
 from kdbench.records import run_text
 from kdbench.stage import Stage
+from kdbench.whole import whole_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
@@ -93,7 +92,7 @@ def export(
         )
     sample, dataset, meaning = _sample(program, found, record, store)
     contract = _contract(program, found, record, sample, dataset, meaning)
-    with _folder(to) as out:
+    with whole_folder(to, "export") as out:
         shutil.copyfile(program.path("program.pte"), out / "program.pte")
         (out / "sample_item.bin").write_bytes(sample.item.tobytes())
         (out / "sample_input.bin").write_bytes(sample.input.astype("<f4").tobytes())
@@ -265,27 +264,3 @@ def _check_free(to: Path, *, force: bool) -> None:
         raise UsageError(f"{to} exists already; --force replaces an earlier export")
     if not (to / CONTRACT_FILE).is_file():
         raise UsageError(f"{to} is no earlier export (it has no {CONTRACT_FILE}); --force replaces nothing else")
-
-
-@contextmanager
-def _folder(to: Path) -> Iterator[Path]:
-    """A scratch folder beside ``to`` that takes its place when the block ends well, and vanishes when it does not."""
-    try:
-        to.absolute().parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(dir=to.absolute().parent, prefix=f".{to.name}-"))
-        try:
-            fresh, old = scratch / "new", scratch / "old"
-            fresh.mkdir()
-            yield fresh
-            if replaced := to.exists():
-                to.rename(old)
-            try:
-                fresh.rename(to)
-            except OSError:
-                if replaced:
-                    old.rename(to)
-                raise
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)
-    except OSError as error:
-        raise MeasureError(f"cannot write the export to {to}: {error.strerror or error}") from None

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from kdbench import stats
+from kdbench import drop
+from kdbench.drop import MARGIN
 from kdbench.errors import EXIT_NO_VERDICT, EXIT_OK, EXIT_REGRESSED, UsageError, worst
+from kdbench.likeness import apart, moved_structures, suspects_of
 from kdbench.measures.metric import METRICS
 from kdbench.spec import TEACHER, Budget
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from kdbench.drop import Drop
     from kdbench.records import Record, Run
+
+    Correct = Mapping[str, NDArray[np.bool_]]
 
 Word = Literal["ok", "regressed", "improved", "inconclusive", "no-baseline", "incomparable", "noisy"]
 
@@ -30,18 +38,21 @@ EXIT_CODES: Mapping[Word, int] = {
     "noisy": EXIT_NO_VERDICT,
 }
 
-MIN_SEEDS = 3
-"""From how many paired seeds on a retrained student's quality is judged."""
-
 _BUDGETS = TypeAdapter(dict[str, tuple[Budget, ...]])
 
 _LEARNT = frozenset(
     {
         "accuracy", "accuracy_eager", "accuracy_drop", "flips", "agreement", "agreement_teacher_wrong", "kl_teacher",
-        "ece", "download_bytes",
+        "ece",
     },
 )  # fmt: skip
+"""Exact facts of what networks and programs say of items."""
+
+_OF_VALUES = frozenset({"download_bytes"})
 """Exact facts that follow from a checkpoint's values, so that retraining moves them (deflate sees the weights)."""
+
+FOLLOWED = "moved with what it follows from, not tested"
+"""How the reason of a figure ends that a run keeps nothing to test by."""
 
 _ROUNDING = {"kl_teacher": 1e-4, "ece": 1e-4}
 """Relative differences that other processors' instruction sets make in real-valued facts."""
@@ -67,6 +78,7 @@ class Verdict:
 class Comparison:
     """Every verdict on a new run; ``suspects`` changed between the runs; ``notes`` say what was not judged."""
 
+    suite: str
     base: str
     new: str
     verdicts: tuple[Verdict, ...]
@@ -84,32 +96,47 @@ class Comparison:
 
 
 @dataclass(slots=True)
-class _Pairs:
-    """The same metric of retrained students, seed by seed."""
+class _Rules:
+    """What a comparison goes by, and what it puts off until all cases are seen: quality, and retrained students."""
 
-    base: list[float] = field(default_factory=list)
-    new: list[float] = field(default_factory=list)
-    items: int = 0
+    allowances: Mapping[str, float]
+    right: tuple[Correct, Correct]
+    drops: list[tuple[Verdict, Drop]] = field(default_factory=list)
+    retrained: dict[tuple[str, str], list[tuple[Record, Record]]] = field(default_factory=dict)
 
 
-def compare(base: Run, new: Run, allowances: Mapping[str, float] | None = None) -> Comparison:
-    """What has changed from ``base`` to ``new``: exact facts, how cases ended, and the budgets of ``new``'s suite.
+def compare(
+    base: Run,
+    new: Run,
+    allowances: Mapping[str, float] | None = None,
+    *,
+    right: tuple[Correct, Correct] = ({}, {}),
+    margin: float = MARGIN,
+) -> Comparison:
+    """What changed from ``base`` to ``new``: exact facts, quality, how cases ended, the budgets of ``new``'s suite.
 
-    A fact of one checkpoint may grow worse by the share ``allowances[metric]`` of its old value (default 0). Where the
-    student was retrained to another checkpoint, what follows from its weights is judged over at least ``MIN_SEEDS``
-    paired seeds by the 95 % paired t interval, else it is inconclusive. Times and memory are not judged.
+    An exact fact may grow worse by the share ``allowances[metric]`` of its old value (default 0). Quality is judged
+    as ``drop`` says, by ``right``: which items the program of each case had right, before and after. What else follows
+    from predictions is judged only where there is an allowance for it: a run keeps no outputs to test it by. Times and
+    memory are not judged.
     """
     suspects = suspects_of(base, new)
-    if apart := _incomparable(base, new):
-        return Comparison(base.id, new.id, (Verdict("*", "*", "incomparable", None, None, apart),), suspects)
+    if reason := apart(base.suite, new.suite):
+        nothing = Verdict("*", "*", "incomparable", None, None, reason)
+        return Comparison(new.name, base.id, new.id, (nothing,), suspects)
     old = {record.case: record for record in base.records}
+    rules = _Rules(allowances or {}, right)
     verdicts: list[Verdict] = []
-    retrained: dict[tuple[str, str], _Pairs] = {}
     for record in new.records:
-        known = old.pop(record.case, None)
-        verdicts += _case(known, record, allowances or {}, retrained)
-    verdicts += [_over_seeds(case, metric, pairs) for (case, metric), pairs in retrained.items()]
-    notes = ["speed, memory and training times are not judged: they need both programs measured side by side"]
+        verdicts += _case(old.pop(record.case, None), record, rules)
+    for (of_seeds, metric), pairs in rules.retrained.items():
+        verdicts += _over_seeds(of_seeds, metric, pairs, rules)
+    said = drop.judged([quality for _, quality in rules.drops], margin)
+    verdicts += [
+        replace(verdict, verdict=word, reason=f"{verdict.reason}{why}")
+        for (verdict, _), (word, why) in zip(rules.drops, said, strict=True)
+    ]
+    notes = [_speed_note(base, new)]
     if old and new.partial:
         notes.append(f"the new run is partial: {len(old)} cases of the base were left out")
     elif old:
@@ -118,8 +145,11 @@ def compare(base: Run, new: Run, allowances: Mapping[str, float] | None = None) 
             for case in old
         ]
     blame = f" (suspects: {', '.join(suspects)})" if suspects else ""
-    told = [_blamed(verdict, blame) if verdict.verdict == "regressed" else verdict for verdict in verdicts]
-    return Comparison(base.id, new.id, (*told, *judged_budgets(new)), suspects, tuple(notes))
+    told = [
+        replace(verdict, reason=verdict.reason + blame) if verdict.verdict == "regressed" else verdict
+        for verdict in verdicts
+    ]
+    return Comparison(new.name, base.id, new.id, (*told, *judged_budgets(new)), suspects, tuple(notes))
 
 
 def judged_budgets(run: Run) -> tuple[Verdict, ...]:
@@ -159,50 +189,20 @@ def judged_budget(record: Record, budget: Budget) -> Verdict:
     return Verdict(record.case, budget.metric, "regressed", None, value, f"budget {budget} broken: {value:g}")
 
 
-def suspects_of(base: Run, new: Run) -> tuple[str, ...]:
-    """What else changed between two runs and may have moved a fact: libraries, recipes, lowering, machine, commit."""
-    before, after = base.provenance, new.provenance
-    old, now = dict(before.libraries), dict(after.libraries)
-    old |= {"kdbench": before.kdbench, "python": before.machine.python}
-    now |= {"kdbench": after.kdbench, "python": after.machine.python}
-    names = sorted(old.keys() | now.keys())
-    moved = [
-        f"{name} {old.get(name, 'none')} -> {now.get(name, 'none')}" for name in names if old.get(name) != now.get(name)
-    ]
-    moved += [f"the suite's {key}" for key in ("recipes", "lowering") if base.suite.get(key) != new.suite.get(key)]
-    if before.machine.fingerprint != after.machine.fingerprint:
-        moved.append(f"machine {before.machine.slug} -> {after.machine.slug}")
-    if before.commit != after.commit:
-        moved.append(f"commit {before.commit[:10] or 'none'} -> {after.commit[:10] or 'none'}")
-    elif before.dirty or after.dirty:
-        moved.append("uncommitted changes")
-    return tuple(moved)
-
-
-def _incomparable(base: Run, new: Run) -> str:
-    if base.name != new.name:
-        return f"suite {base.name!r} and suite {new.name!r} are different suites"
-    one, other = base.suite["version"], new.suite["version"]
-    if one != other:
-        return f"suite {base.name!r} went from version {one} to {other}: its figures are no longer comparable"
-    protocols = base.suite.get("protocol", {}), new.suite.get("protocol", {})
-    if protocols[0] != protocols[1]:
-        keys = sorted(key for key in protocols[0].keys() | protocols[1].keys() if _differ(*protocols, key))
-        return f"the measuring protocols differ in {', '.join(keys)}"
-    return ""
-
-
-def _differ(one: Mapping[str, Any], other: Mapping[str, Any], key: str) -> bool:
-    return bool(one.get(key) != other.get(key))
+def _speed_note(base: Run, new: Run) -> str:
+    moved = len(moved_structures(base, new))
+    if not moved:
+        return "speed and memory need no judging: every structure is the base's, on the same executorch"
+    others = len({record.structure for record in new.records if record.structure}) - moved
+    same = f"; {others} others are the base's, so they run alike" if others > 0 else ""
+    return f"speed and memory of {moved} changed structures are not judged{same}"
 
 
 def _ended(record: Record) -> str:
     return record.status + (f": {record.reason}" if record.reason else "")
 
 
-def _case(
-    base: Record | None, new: Record, allowances: Mapping[str, float], retrained: dict[tuple[str, str], _Pairs]
-) -> Iterable[Verdict]:
+def _case(base: Record | None, new: Record, rules: _Rules) -> Iterable[Verdict]:
     if base is None:
         yield Verdict(new.case, "status", "no-baseline", None, None, "the base run has no such case")
     elif base.status != "ok" and new.status != "ok":
@@ -216,13 +216,12 @@ def _case(
     elif base.status != "ok":
         yield Verdict(new.case, "status", "improved", None, None, f"was {_ended(base)}; now ok")
     else:
-        yield from _facts(base, new, allowances, retrained)
+        yield from _facts(base, new, rules)
 
 
-def _facts(
-    base: Record, new: Record, allowances: Mapping[str, float], retrained: dict[tuple[str, str], _Pairs]
-) -> Iterable[Verdict]:
+def _facts(base: Record, new: Record, rules: _Rules) -> Iterable[Verdict]:
     same = base.checkpoint_sha256 == new.checkpoint_sha256
+    of_seeds = f"{new.pair}/{new.method}/{new.target}/s*/{new.device}"
     for metric in METRICS.values():
         before, after = base.metrics.get(metric.id), new.metrics.get(metric.id)
         if metric.tier != "exact" or (before is None and after is None):
@@ -232,14 +231,14 @@ def _facts(
         elif after is None:
             why = new.reasons.get(metric.id, "the new run has no such figure")
             yield Verdict(new.case, metric.id, "incomparable", before, None, why)
-        elif metric.id in _LEARNT and not same:
-            of_seeds = f"{new.pair}/{new.method}/{new.target}/s*/{new.device}"
-            pairs = retrained.setdefault((of_seeds, metric.id), _Pairs())
-            pairs.base.append(before)
-            pairs.new.append(after)
-            pairs.items = new.test_items
+        elif not same and metric.id in _LEARNT | _OF_VALUES:
+            rules.retrained.setdefault((of_seeds, metric.id), []).append((base, new))
+        elif metric.id == new.quality:
+            yield from _by_items(new, before, after, rules)
+        elif metric.id in _LEARNT:
+            yield _followed(new.case, metric.id, before, after, rules)
         else:
-            yield _fact(new.case, metric.id, before, after, allowances.get(metric.id, 0.0))
+            yield _fact(new.case, metric.id, before, after, rules.allowances.get(metric.id, 0.0))
 
 
 def _fact(case: str, metric: str, before: float, after: float, allowance: float) -> Verdict:
@@ -256,31 +255,50 @@ def _fact(case: str, metric: str, before: float, after: float, allowance: float)
     return Verdict(case, metric, "regressed", before, after, moved)
 
 
-def _over_seeds(case: str, metric: str, pairs: _Pairs) -> Verdict:
-    """Retraining moves a student's figures by itself, so only seeds can tell a change from luck."""
-    n = len(pairs.base)
-    base, new = _mean(pairs.base), _mean(pairs.new)
-    if pairs.base == pairs.new:
-        return Verdict(case, metric, "ok", base, new, f"unchanged over {n} retrained seed{'s' * (n > 1)}")
-    resolution = (
-        1 / pairs.items if pairs.items and metric in ("accuracy", "accuracy_eager", "agreement", "flips") else 0.0
+def _followed(case: str, metric: str, before: float, after: float, rules: _Rules) -> Verdict:
+    """What follows from predictions or weights moves with them: judged where there is an allowance, else shown."""
+    verdict = _fact(case, metric, before, after, rules.allowances.get(metric, 0.0))
+    if verdict.reason == "unchanged" or metric in rules.allowances:
+        return verdict
+    return replace(verdict, verdict="inconclusive", reason=f"{verdict.reason}: {FOLLOWED}")
+
+
+def _by_items(new: Record, before: float, after: float, rules: _Rules) -> Iterable[Verdict]:
+    """The quality of two programs of one checkpoint, judged on the same items."""
+    was, now = (right.get(new.case) for right in rules.right)
+    moved = _percent(new.quality, before, after)
+    if was is None or now is None:
+        word: Word = "ok" if before == after else "inconclusive"
+        yield Verdict(new.case, new.quality, word, before, after, f"{moved}: no items are at hand to test it by")
+    elif len(was) != len(now):
+        why = f"judged on {len(was):,} items before and on {len(now):,} now"
+        yield Verdict(new.case, new.quality, "incomparable", before, after, why)
+    else:
+        of = drop.of_items(int((was & ~now).sum()), int((now & ~was).sum()), len(now))
+        rules.drops.append(
+            (Verdict(new.case, new.quality, "ok", before, after, f"{moved}: " if of.changed else ""), of)
+        )
+
+
+def _over_seeds(case: str, metric: str, pairs: Sequence[tuple[Record, Record]], rules: _Rules) -> Iterable[Verdict]:
+    """Retraining moves a student's figures by itself, so only seeds can tell a change of quality from luck."""
+    base, new = ([record.metrics[metric] or 0.0 for record in records] for records in zip(*pairs, strict=True))
+    before, after = (math.fsum(values) / len(values) for values in (base, new))
+    record = pairs[0][1]
+    if metric != record.quality:
+        yield _followed(case, metric, before, after, rules)
+        return
+    sign = 1 if METRICS[metric].better == "higher" else -1
+    of = drop.of_seeds(
+        [sign * value for value in base],
+        [sign * value for value in new],
+        1 / record.test_items if record.test_items else 0.0,
     )
-    interval = stats.paired_t(pairs.new, pairs.base, resolution=resolution) if n >= MIN_SEEDS else None
-    moved = f"{base:.10g} -> {new:.10g}"
-    if interval is None:
-        reason = f"{moved}: another checkpoint, and {n} paired seed{'s' * (n > 1)} of at least {MIN_SEEDS}"
-        return Verdict(case, metric, "inconclusive", base, new, reason)
-    half = interval.high - interval.estimate
-    reason = f"{moved}: {interval.estimate:+.4g} ±{half:.4g} over {n} paired seeds (95 % t)"
-    if not interval.excludes_zero:
-        return Verdict(case, metric, "inconclusive", base, new, reason)
-    worse = (interval.estimate > 0) == (METRICS[metric].better == "lower")
-    return Verdict(case, metric, "regressed" if worse else "improved", base, new, reason)
+    moved = f"{_percent(metric, before, after)}: " if of.changed else ""
+    rules.drops.append((Verdict(case, metric, "ok", before, after, moved), of))
 
 
-def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values)
-
-
-def _blamed(verdict: Verdict, blame: str) -> Verdict:
-    return Verdict(verdict.case, verdict.metric, verdict.verdict, verdict.base, verdict.new, verdict.reason + blame)
+def _percent(metric: str, before: float, after: float) -> str:
+    declared = METRICS[metric]
+    one, other = (f"{value * declared.scale:.{declared.digits}f} {declared.shown_unit}" for value in (before, after))
+    return f"{one} -> {other}"

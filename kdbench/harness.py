@@ -17,11 +17,13 @@ from kdbench.variant import with_methods, with_seeds, with_train_device
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from kdbench.performance import Findings, Performance, Places
+    from kdbench.performance import Findings, Judge, Performance, Places
     from kdbench.spec import Suite
     from kdbench.suite_items import SuiteFile
 
-_SHARED = ("method", "option", "seeds", "jobs", "train-device", "store", "results", "quick")
+_SHARED = (
+    "method", "option", "seeds", "jobs", "train-device", "store", "results", "quick", "baseline", "allow", "margin",
+)  # fmt: skip
 _WORDS = re.compile(rf"(?<![\w-])(?:--(?P<name>{'|'.join(_SHARED)})|-o)(?![\w-])")
 
 
@@ -57,17 +59,19 @@ class Harness:
             pytest.UsageError: bad input that only shows when data, methods and devices are loaded.
         """
         from kdbench.suite_items import MeasureItem
+        from kdbench.verdict_items import VerdictItem
 
         option = session.config.option
         if option.collectonly or (session.testsfailed and not option.continue_on_collection_errors):
             return
-        items = [item for item in session.items if isinstance(item, MeasureItem)]
+        items = [item for item in session.items if isinstance(item, MeasureItem | VerdictItem)]
         for performance in self._performances.values():
-            chosen = [item.case.id for item in items if item.performance is performance]
-            if not chosen:
+            mine = [item for item in items if item.performance is performance]
+            if not mine:
                 continue
+            timing = any(isinstance(item, MeasureItem) for item in mine)  # verdicts rest on no times
             try:
-                performance.run(chosen, self._places, self._command)
+                performance.run([item.case.id for item in mine], self._places, self._command, timing=timing)
             except UsageError as error:
                 raise pytest.UsageError(in_pytest(str(error))) from None
             performance.failure = in_pytest(performance.failure)
@@ -88,6 +92,12 @@ def _show(findings: Findings, reporter: pytest.TerminalReporter) -> None:
     rows = summary(frame([run]))
     reporter.write(render(rows, "terminal", width=writer.fullwidth, colour=writer.hasmarkup))
     reporter.write_line(f"run {run.id} in {findings.folder}" + (" (partial)" if run.partial else ""))
+    if findings.comparison is not None:
+        from kdbench.review import terminal, to_github
+
+        reporter.section(f"kdbench: {run.name} against its baseline")
+        reporter.write(terminal(findings.comparison))
+        to_github(findings.comparison, reporter.write_line)
 
 
 def harness(config: pytest.Config, arguments: Sequence[str]) -> Harness:
@@ -127,7 +137,8 @@ def _harness(config: pytest.Config, arguments: Sequence[str]) -> Harness:
         path = Path(os.path.abspath(config.invocation_params.dir / written))  # noqa: PTH100 - as pytest does, links left alone
         if path not in performances:
             declared = read_suite(Path(written), quick=option.kdbench_quick)
-            performances[path] = Performance(written, declared, _varied(declared, config))
+            suite = _varied(declared, config)
+            performances[path] = Performance(written, declared, suite, _judge(suite, config))
         _check_names(performances[path], measures, names)
         performances[path].named.add(tuple(names))
     places = Places(
@@ -163,12 +174,42 @@ def _varied(declared: Suite, config: pytest.Config) -> Suite:
     return with_train_device(suite, device) if device else suite
 
 
+def _judge(suite: Suite, config: pytest.Config) -> Judge | None:
+    """What the suite is compared with, seen to be comparable before anything is trained."""
+    option = config.option
+    if option.kdbench_baseline is None:
+        for name in ("allow", "margin"):
+            if getattr(option, f"kdbench_{name}") is not None:
+                raise UsageError(f"--{name} judges nothing without --baseline")
+        return None
+    from kdbench import allowance
+    from kdbench.likeness import apart
+    from kdbench.performance import Judge
+    from kdbench.results import default_results
+    from kdbench.side import side
+
+    allowances = dict(allowance.allowance(text) for text in option.kdbench_allow or ())
+    margin = allowance.margin("0.5" if option.kdbench_margin is None else option.kdbench_margin)
+    base = side(option.kdbench_baseline, Path(option.kdbench_results or default_results()), suite.name)
+    if why := apart(base.run.suite, suite.model_dump(mode="json")):
+        raise UsageError(f"--baseline {option.kdbench_baseline}: {why}")
+    return Judge(base, allowances, margin)
+
+
 def _jobs(text: str | None) -> int | None:
     if text is None:
         return None
     if not re.fullmatch(r"[1-9]\d{0,3}", text):
         raise UsageError(f"--jobs {text!r}: expected how many stages may run side by side, such as 2")
     return int(text)
+
+
+def _verdicts(performance: Performance, case: str | None) -> Mapping[str, str]:
+    if performance.judge is None or case is None:
+        return {}
+    from kdbench.verdict_items import judged_metrics
+
+    return judged_metrics(performance.judge.base.run.records, case)
 
 
 def _check_names(performance: Performance, measures: Mapping[str, tuple[str, ...]], names: Sequence[str]) -> None:
@@ -179,7 +220,7 @@ def _check_names(performance: Performance, measures: Mapping[str, tuple[str, ...
         if not hint.startswith("did you mean"):
             hint = f"cases are named like {next(iter(performance.cases))}"
         raise UsageError(f"{performance.written} has no case {case!r}; {hint}")
-    if measure is not None and measure not in measures:
+    if measure is not None and measure not in measures and measure not in _verdicts(performance, case):
         raise UsageError(
             f"{performance.written}::{case}: unknown measure {measure!r}; {suggestion(measure, list(measures))}"
         )

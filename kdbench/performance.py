@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from kdbench.gate import Verdict
+    from kdbench.gate import Comparison, Verdict
     from kdbench.plan import Case
     from kdbench.records import Record, Run
+    from kdbench.side import Side
     from kdbench.spec import Suite
 
 Samples = tuple["NDArray[np.int32]", ...]
@@ -35,11 +36,21 @@ class Places:
     jobs: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """What a performance is compared with, and how much worse it may be (see ``gate.compare``)."""
+
+    base: Side
+    allowances: Mapping[str, float]
+    margin: float
+
+
 @dataclass(frozen=True)
 class Findings:
     """The run that was written to ``folder``, and what its items are judged by.
 
-    ``samples``: a structure's kept latency samples on a device, int32 ns by process.
+    ``samples``: a structure's kept latency samples on a device, int32 ns by process; ``comparison``: with the baseline,
+    where there is one.
     """
 
     run: Run
@@ -47,6 +58,7 @@ class Findings:
     samples: Mapping[tuple[str, str], Samples]
     records: Mapping[str, Record]
     verdicts: Mapping[tuple[str, str], tuple[Verdict, ...]]
+    comparison: Comparison | None = None
 
     def seconds(self, record: Record) -> NDArray[np.float64]:
         """The latency samples behind a record, all processes after one another, in s: float64 [n]."""
@@ -61,12 +73,13 @@ class Performance:
     """A suite of the command line: ``written`` as it stands there, ``declared`` by its file, ``suite`` as it is run.
 
     ``named`` are the parts of it that the command line names: (), (case,) or (case, measure). ``findings`` are there
-    once it ran; ``failure`` says in a line why nothing could be found.
+    once it ran; ``failure`` says in a line why nothing could be found. ``judge``: what it is compared with.
     """
 
     written: str
     declared: Suite
     suite: Suite
+    judge: Judge | None = None
     named: set[tuple[str, ...]] = field(default_factory=set)
     findings: Findings | None = None
     failure: str = ""
@@ -79,18 +92,18 @@ class Performance:
         """Whether the command line names this item: a folder beside it that holds the suite names nothing more."""
         return not self.named.isdisjoint({(), (case,), (case, measure)})
 
-    def run(self, chosen: Sequence[str], places: Places, command: Sequence[str]) -> None:
-        """Run the cases with the ids ``chosen``, in the suite's order, and write their run.
+    def run(self, chosen: Sequence[str], places: Places, command: Sequence[str], *, timing: bool = True) -> None:
+        """Run the cases with the ids ``chosen``, in the suite's order, and write their run; ``timing`` them or not.
 
         Raises:
             UsageError: bad input. What cannot be measured becomes ``failure`` instead, or the record of its case.
         """
         # Imported here, not above: collecting needs none of it.
         from kdbench.cli.progress import Progress
-        from kdbench.gate import judged_budgets
+        from kdbench.gate import compare, judged_budgets
         from kdbench.results import check_writable, save
         from kdbench.rows import run_of
-        from kdbench.session import execute
+        from kdbench.session import conducted, execute
         from kdbench.store import Store
 
         started = datetime.now(UTC)
@@ -98,7 +111,8 @@ class Performance:
         try:
             check_writable(places.results)
             with Progress(sys.stderr) as progress:
-                finished = execute(self.suite, cases, Store(places.store), places.jobs, progress)
+                engine = execute if timing else conducted
+                finished = engine(self.suite, cases, Store(places.store), places.jobs, progress)
             run, items = run_of(finished, self.declared, command, started)
             folder = save(run, finished.samples(), items, places.results)
         except MeasureError as error:
@@ -109,7 +123,14 @@ class Performance:
             place = (verdict.case, verdict.metric)
             verdicts[place] = (*verdicts.get(place, ()), verdict)
         samples = {key: timing.samples for key, timing in finished.speeds.items()}
-        self.findings = Findings(run, folder, samples, {record.case: record for record in run.records}, verdicts)
+        comparison = None
+        if self.judge:
+            right = self.judge.base.correct(), {case: item.correct for case, item in items.items()}
+            judge = self.judge
+            unlimited = run.model_copy(update={"suite": run.suite | {"budgets": {}}})  # budgets have items of their own
+            comparison = compare(judge.base.run, unlimited, judge.allowances, right=right, margin=judge.margin)
+        records = {record.case: record for record in run.records}
+        self.findings = Findings(run, folder, samples, records, verdicts, comparison)
 
 
 def metrics_by_measure() -> dict[str, tuple[str, ...]]:

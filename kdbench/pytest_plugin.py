@@ -20,6 +20,9 @@ _OPTIONS: tuple[tuple[str, dict[str, str | bool]], ...] = (
     ("--kdbench-seeds", {"help": "other seeds than the suite's: 0,1,2 or 0-9"}),
     ("--kdbench-jobs", {"help": "stages side by side (default: one a core); measuring is never shared"}),
     ("--kdbench-train-device", {"help": "train there instead of where the recipe says: cpu or cuda"}),
+    ("--kdbench-baseline", {"help": "judge against it: baseline (the suite's own), baseline:SUITE, a folder or a run"}),
+    ("--kdbench-allow", {"action": "append", "help": "how much worse an exact fact may become: METRIC=PERCENT%%"}),
+    ("--kdbench-margin", {"help": "how far quality may fall, in points (default 0.5)"}),
     ("--kdbench-store", {"help": "where checkpoints, programs and predictions are kept (else KDBENCH_STORE)"}),
     ("--kdbench-results", {"help": "where runs are written (else KDBENCH_RESULTS, else results)"}),
 )

@@ -163,14 +163,18 @@ def _copy(folder: Path, kept: Path) -> None:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _below(run: Run) -> Path:
-    """A run's folder below scratch/ or runs/; its parts come from a file, so they must not climb out.
+def named_folder(place: Path, *parts: str) -> Path:
+    """A folder below ``place`` by names that come from a file, so that they must not climb out.
 
     Raises:
         UsageError: a part that is no plain name.
     """
-    parts = (run.provenance.machine.slug, run.name, run.id)
     for part in parts:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._@+-]*", part):
-            raise UsageError(f"run {run.id!r}: {part!r} cannot name a folder")
-    return Path(*parts)
+            raise UsageError(f"{part!r} cannot name a folder")
+    return place.joinpath(*parts)
+
+
+def _below(run: Run) -> Path:
+    """A run's folder below scratch/ or runs/. Raises UsageError."""
+    return named_folder(Path(), run.provenance.machine.slug, run.name, run.id)

@@ -73,6 +73,15 @@ def execute(suite: Suite, cases: Sequence[Case], store: Store, jobs: int | None,
     Raises:
         KdbenchError: nothing can go on (the store cannot be written, a data set is not to be had, bad input).
     """
+    return timed(conducted(suite, cases, store, jobs, listen), listen)
+
+
+def conducted(suite: Suite, cases: Sequence[Case], store: Store, jobs: int | None, listen: Listener) -> Finished:
+    """Run every stage that the store lacks, side by side, and measure neither speed nor memory.
+
+    Raises:
+        KdbenchError: as ``execute``.
+    """
     datasets = {name: dataset_named(name) for name in dict.fromkeys(case.pair.data for case in cases)}
     _check_options(suite, cases, datasets)
     devices = {name: _device(name) for name in dict.fromkeys(case.device for case in cases)}
@@ -91,11 +100,16 @@ def execute(suite: Suite, cases: Sequence[Case], store: Store, jobs: int | None,
 
     wanted = [REFERENCE, *(stage for of_case in stages.values() for stage in of_case)]
     outcomes = conduct(wanted, store, jobs or usable_cores(), count)
-    finished = Finished(suite, tuple(cases), stages, outcomes, {}, made)
+    return Finished(suite, tuple(cases), stages, outcomes, {}, made)
+
+
+def timed(finished: Finished, listen: Listener) -> Finished:
+    """What was conducted, with the speed and memory of every structure, measured now."""
+    datasets = {name: dataset_named(name) for name in dict.fromkeys(case.pair.data for case in finished.cases)}
     speeds = {
         (structure, name): timing
-        for name, device in devices.items()
-        for structure, timing in _speeds(finished, name, device, datasets, listen).items()
+        for name in dict.fromkeys(case.device for case in finished.cases)
+        for structure, timing in _speeds(finished, name, _device(name), datasets, listen).items()
     }
     return replace(finished, speeds=speeds)
 

@@ -89,18 +89,25 @@ def paired_bootstrap(
 def paired_t(a: ArrayLike, b: ArrayLike, confidence: float = 0.95, resolution: float = 0.0) -> Interval | None:
     """The mean of ``a - b`` over the same seeds [n], with Student's t interval; None below two seeds.
 
-    ``resolution`` is the step in which ``a`` and ``b`` can differ, one test item for an accuracy. The deviation of the
-    differences is never taken for less than the rounding of both values alone gives, resolution / sqrt(6) (Sheppard's
-    correction: a uniform error has variance step^2 / 12), else two equal differences would prove anything.
+    The deviation is ``paired_deviation``'s.
     """
     difference = _difference(a, b)
     n = len(difference)
     if n < 2:
         return None
-    deviation = max(float(difference.std(ddof=1)), resolution / math.sqrt(6))
-    half = _t_quantile(n - 1, confidence) * deviation / math.sqrt(n)
+    half = _t_quantile(n - 1, confidence) * paired_deviation(a, b, resolution) / math.sqrt(n)
     mean = float(difference.mean())
     return Interval(mean, mean - half, mean + half)
+
+
+def paired_deviation(a: ArrayLike, b: ArrayLike, resolution: float = 0.0) -> float:
+    """The standard deviation of ``a - b`` over the same seeds [n >= 2].
+
+    ``resolution`` is the step in which ``a`` and ``b`` can differ, one test item for an accuracy. The deviation is
+    never taken for less than the rounding of both values alone gives, resolution / sqrt(6) (Sheppard's correction: a
+    uniform error has variance step^2 / 12), else two equal differences would prove anything.
+    """
+    return max(float(_difference(a, b).std(ddof=1)), resolution / math.sqrt(6))
 
 
 def dominated(points: ArrayLike, better: Sequence[Better]) -> NDArray[np.bool_]:
@@ -141,6 +148,51 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
     adjusted = np.empty_like(p)
     adjusted[order] = np.minimum(stepped, 1.0)
     return adjusted
+
+
+def mcnemar(lost: int, gained: int) -> float:
+    """The exact one-sided p-value that a share fell, judged on the same items before and after.
+
+    ``lost`` of them were right before alone, ``gained`` after alone. Q. McNemar, "Note on the sampling error of the
+    difference between correlated proportions or percentages", Psychometrika 12 (1947), by the binomial's own tail.
+    """
+    return float(special.betainc(lost, gained + 1, 0.5)) if lost else 1.0
+
+
+def detectable_drop(changed: int, items: int, level: float, power: float = 0.8) -> float:
+    """The smallest fall of a share that ``mcnemar`` at this level would have shown with this probability.
+
+    ``changed`` of the items were right on one side alone. R. J. Connor, "Sample size for testing differences in
+    proportions for the paired-sample design", Biometrics 43 (1987), without its square of the drop under the root;
+    where the drop would be larger than the share that changed, that share is taken to be the drop.
+    """
+    z = float(special.ndtri(1 - level) + special.ndtri(power))
+    share = (changed + 2) / (items + 2)
+    return max(z * math.sqrt(share / items), z * z / items)
+
+
+def paired_t_below(a: ArrayLike, b: ArrayLike, resolution: float = 0.0) -> float:
+    """The one-sided p-value that the mean of ``a - b`` over the same seeds [n >= 2] is below zero (Student's t)."""
+    difference = _difference(a, b)
+    n = len(difference)
+    error = paired_deviation(a, b, resolution) / math.sqrt(n)
+    mean = float(difference.mean())
+    return float(special.stdtr(n - 1, mean / error)) if error else float(mean >= 0)
+
+
+def detectable_mean(deviation: float, n: int, level: float, power: float = 0.8) -> float:
+    """The smallest mean of n >= 2 differences that a one-sided t test at this level would have shown so often.
+
+    ``deviation``: of the differences. By the noncentral t: J. Cohen, "Statistical Power Analysis for the Behavioral
+    Sciences" (1988), chapter 2.
+    """
+    apart = float(special.nctdtrinc(n - 1, 1 - power, special.stdtrit(n - 1, 1 - level)))
+    return apart * deviation / math.sqrt(n)
+
+
+def needed(deviation: float, mean: float, level: float, power: float = 0.8, most: int = 1000) -> int | None:
+    """From how many differences of this deviation on ``detectable_mean`` is at most ``mean``; None above ``most``."""
+    return next((n for n in range(2, most + 1) if detectable_mean(deviation, n, level, power) <= mean), None)
 
 
 def _t_quantile(freedom: int, confidence: float) -> float:

@@ -58,10 +58,14 @@ class SuiteFile(pytest.File):
         self.performance = performance
         self.measures = measures
 
-    def collect(self) -> Iterator[CaseNode]:
-        """A node a case, in the suite's order."""
+    def collect(self) -> Iterator[pytest.Item | pytest.Collector]:
+        """A node a case, in the suite's order; and what the baseline has besides, if there is one."""
         for case in self.performance.cases.values():
             yield CaseNode.from_parent(self, name=case.id, case=case)
+        if self.performance.judge and () in self.performance.named:
+            from kdbench.verdict_items import LostCases
+
+            yield LostCases.from_parent(self, performance=self.performance)
 
 
 class CaseNode(pytest.Collector):
@@ -73,11 +77,20 @@ class CaseNode(pytest.Collector):
         super().__init__(**others)
         self.case = case
 
-    def collect(self) -> Iterator[MeasureItem]:
-        """An item a measure."""
+    def collect(self) -> Iterator[pytest.Item]:
+        """An item a measure, and one a verdict where the session has a baseline."""
+        performance = self.parent.performance
         for measure, metrics in self.parent.measures.items():
-            if self.parent.performance.has(self.case.id, measure):
+            if performance.has(self.case.id, measure):
                 yield MeasureItem.from_parent(self, name=measure, metrics=metrics)
+        if performance.judge:
+            from kdbench.verdict_items import VerdictItem, judged_metrics
+
+            for name, metric in judged_metrics(performance.judge.base.run.records, self.case.id).items():
+                if performance.has(self.case.id, name):
+                    told = again(performance.written, self.case.id, name, self.config.option)
+                    facts = {"metric": metric, "case": self.case, "performance": performance, "again": told}
+                    yield VerdictItem.from_parent(self, name=name, **facts)
 
 
 class MeasureItem(pytest.Function):
@@ -179,7 +192,7 @@ def again(suite: str, case: str, measure: str, option: Any) -> str:
     """The command that measures and judges this again, with the options of the session that change the suite."""
     words = ["pytest", f"{suite}::{case}::{measure}"]
     words += ["--kdbench-quick"] * bool(option.kdbench_quick)
-    for name in ("method", "option", "seeds", "train_device"):
+    for name in ("method", "option", "seeds", "train_device", "baseline", "allow", "margin"):
         given: Sequence[str] | str | None = getattr(option, f"kdbench_{name}")
         for value in [given] if isinstance(given, str) else given or ():
             words += [f"--kdbench-{name.replace('_', '-')}", value]

@@ -15,6 +15,13 @@ def pytest_configure():
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture(autouse=True)
+def outside_of_github(monkeypatch):
+    """These tests may run in a job of GitHub Actions, whose summary is not theirs."""
+    monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
+
+
 @dataclass(frozen=True)
 class Tiny:
     """A program of one input float32 [1, 3, 8, 8] and one output [1, 4], and four items for it [4, 1, 3, 8, 8]."""

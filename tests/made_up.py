@@ -252,11 +252,32 @@ def samples(whole):
 
 def items(whole):
     generator = np.random.default_rng(0)
-    return {
-        rec.case: Items(generator.integers(0, 10, N), generator.random(N) < rec.metrics["accuracy"])
-        for rec in whole.records
-        if rec.status == "ok"
-    }
+    return {case: Items(generator.integers(0, 10, N), correct) for case, correct in right(whole).items()}
+
+
+def with_programs(whole, store):
+    """The run with programs that are in ``store``: files of the size that each structure's first record says."""
+    records = []
+    for rec in whole.records:
+        records.append(rec)
+        if rec.structure:
+            data = (rec.program_sha256 * 20_000).encode()[: int(rec.metrics["size_bytes"])]
+            digest = hashlib.sha256(data).hexdigest()
+            if store.find("program", "program.pte", digest) is None:
+                with store.making("program", digest, {}, {}) as out:
+                    (out / "program.pte").write_bytes(data)
+            records[-1] = rec.model_copy(update={"program_sha256": digest})
+    return whole.model_copy(update={"records": tuple(records)})
+
+
+def right(whole):
+    """Which items the program of each case has right: as many as its accuracy says."""
+    bits = {}
+    for rec in whole.records:
+        if rec.status == "ok":
+            share = rec.metrics["accuracy"]
+            bits[rec.case] = np.random.default_rng(1).permutation(N) < round(share * N)
+    return bits
 
 
 def on_disk(folder, whole):

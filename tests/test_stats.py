@@ -9,11 +9,16 @@ from scipy import stats as reference
 from kdbench import stats
 from kdbench.stats import (
     Interval,
+    detectable_drop,
+    detectable_mean,
     dominated,
     holm,
+    mcnemar,
+    needed,
     paired_bootstrap,
     paired_drop_high,
     paired_t,
+    paired_t_below,
     t_half_width,
     wilson,
     wilson_half_width,
@@ -148,6 +153,54 @@ def test_the_upper_end_of_a_paired_drop_is_the_papers_and_holds_what_it_says():
         counts = draw.multinomial(items, [lost, gained, 1 - lost - gained], 3000)
         held = [paired_drop_high(int(a), int(b), items) >= lost - gained for a, b, _ in counts]
         assert 0.93 < np.mean(held) < 0.99
+
+
+def test_mcnemar_is_the_exact_tail():
+    assert mcnemar(0, 0) == mcnemar(0, 5) == 1.0
+    assert mcnemar(5, 0) == pytest.approx(1 / 32)
+    assert mcnemar(8, 3) == pytest.approx(reference.binomtest(8, 11, 0.5, alternative="greater").pvalue)
+    draw = np.random.default_rng(7)
+    lost = draw.binomial(100, 0.5, 20_000)
+    assert np.mean([mcnemar(int(k), 100 - int(k)) <= 0.01 for k in lost]) <= 0.0115
+
+
+@pytest.mark.parametrize(("items", "share", "level"), [(10_000, 0.02, 0.01), (10_000, 0.1, 0.01), (540, 0.03, 0.002)])
+def test_the_smallest_drop_that_is_named_would_have_been_shown(items, share, level):
+    """A fifth of all drops as large as it are missed (fewer where hardly an item changes), and few that are larger."""
+    drop = detectable_drop(round(items * share), items, level)
+    draw = np.random.default_rng(8)
+
+    def shown(drop):
+        whole = max(share, drop)
+        law = [(whole + drop) / 2, (whole - drop) / 2, 1 - whole]
+        return np.mean([mcnemar(int(a), int(b)) <= level for a, b, _ in draw.multinomial(items, law, 4000)])
+
+    assert 0.72 < shown(drop) < 0.97
+    assert shown(1.6 * drop) > 0.97
+
+
+def test_the_paired_t_test_below_is_scipys_and_keeps_its_level():
+    one, other = np.random.default_rng(9).normal(size=(2, 5))
+    assert paired_t_below(one, other) == pytest.approx(reference.ttest_rel(one, other, alternative="less").pvalue)
+    assert paired_t_below([0.1, 0.1, 0.1], [0.2, 0.2, 0.2], resolution=0.1) > 0.02
+    assert (paired_t_below([0, 0], [1, 1]), paired_t_below([1, 1], [0, 0])) == (0.0, 1.0)
+    draw = np.random.default_rng(10)
+    assert np.mean([paired_t_below(*draw.normal(size=(2, 3))) <= 0.05 for _ in range(8000)]) == pytest.approx(
+        0.05, abs=0.01
+    )
+
+
+@pytest.mark.parametrize(("n", "level"), [(3, 0.01), (5, 0.01), (20, 0.01), (5, 0.002)])
+def test_the_smallest_mean_that_is_named_would_have_been_shown(n, level):
+    mean = detectable_mean(1.0, n, level)
+    draw = np.random.default_rng(11).normal(-mean, 1.0, (8000, n))
+    assert np.mean([paired_t_below(row, np.zeros(n)) <= level for row in draw]) == pytest.approx(0.8, abs=0.02)
+
+
+def test_so_many_seeds_are_needed():
+    n = needed(1.0, 0.5, 0.01)
+    assert detectable_mean(1.0, n, 0.01) <= 0.5 < detectable_mean(1.0, n - 1, 0.01)
+    assert needed(1.0, 1e-6, 0.01) is None
 
 
 def test_holm_steps_down():

@@ -1,106 +1,66 @@
-"""``kdbench compare``: what changed between two runs, as verdicts and an exit code."""
+"""``kdbench compare``: what changed from a baseline or run to another run, as verdicts and an exit code."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import click
 
 from kdbench.cli import options
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from kdbench.gate import Comparison, Verdict
-
-_ORDER = ("regressed", "incomparable", "noisy", "no-baseline", "inconclusive", "improved", "ok")
 
 
 @click.command("compare")
 @click.argument("base")
 @click.argument("new")
 @click.option(
-    "--format", "form", type=click.Choice(["terminal", "markdown", "json"]), default="terminal", show_default=True,
-    help="How the verdicts are shown; JSON holds all of them, ok ones too.",
+    "--format", "form", type=click.Choice(["terminal", "markdown", "json", "junit", "github"]), default="terminal",
+    show_default=True, help="How the verdicts are shown; JSON and JUnit hold all of them, ok ones too.",
+)  # fmt: skip
+@click.option(
+    "--output", "outputs", multiple=True, type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+    help="Write them to a file too: .md, .json, .xml (JUnit) or .txt.",
 )  # fmt: skip
 @click.option(
     "--allow", "allowed", multiple=True, metavar="METRIC=PERCENT%",
     help="How much worse an exact fact may become, such as size_bytes=0.5% (default: not at all).",
 )  # fmt: skip
+@click.option(
+    "--margin", default="0.5", show_default=True, metavar="POINTS", help="How far quality may fall, in points.",
+)  # fmt: skip
 @options.results
-def command(base: str, new: str, form: str, allowed: tuple[str, ...], results: Path) -> int:
-    """Judge run NEW against run BASE: exact facts, failed cases and the suite's budgets.
+def command(
+    base: str, new: str, form: str, outputs: tuple[Path, ...], allowed: tuple[str, ...], margin: str, results: Path
+) -> int:
+    """Judge NEW against BASE: exact facts, quality, failed cases and the suite's budgets.
 
-    Exit code 0: nothing is worse; 1: regressed or budget broken; 4: no baseline, or not comparable.
+    NEW is a run; BASE a run, a baseline's folder, or "baseline" for that of NEW's suite (baseline:SUITE for another's).
+    In a job of GitHub Actions the job's summary and annotations are written too.
+
+    Exit code 0: nothing is shown to be worse; 1: regressed or budget broken; 4: no baseline, or not comparable.
     """
+    from kdbench import allowance
     from kdbench.gate import compare
-    from kdbench.records import read_run
-    from kdbench.results import find_run
+    from kdbench.review import FORMATS, to_github, write
+    from kdbench.side import side
 
-    allowances = dict(_allowance(text) for text in allowed)
-    comparison = compare(read_run(find_run(base, results)), read_run(find_run(new, results)), allowances)
-    lines = {"terminal": _terminal, "markdown": _markdown, "json": _json}[form](comparison)
-    click.echo("\n".join(lines))
+    allowances = dict(allowance.allowance(text) for text in allowed)
+    points = allowance.margin(margin)
+    files = {path: _form(path) for path in outputs}
+    after = side(new, results)
+    before = side(base, results, after.run.name)
+    right = before.correct(), after.correct()
+    comparison = compare(before.run, after.run, allowances, right=right, margin=points)
+    click.echo(FORMATS[form](comparison), nl=False)
+    for path, wanted in files.items():
+        write(path, FORMATS[wanted](comparison))
+    to_github(comparison, click.echo if form == "terminal" else None)
     return comparison.exit_code
 
 
-def _allowance(text: str) -> tuple[str, float]:
-    from kdbench.catalog import suggestion
+def _form(path: Path) -> str:
     from kdbench.errors import UsageError
-    from kdbench.measures.metric import METRICS
+    from kdbench.review import SUFFIXES
 
-    metric, equals, percent = (part.strip() for part in text.partition("="))
-    exact = [name for name, declared in METRICS.items() if declared.tier == "exact"]
-    try:
-        share = float(percent.removesuffix("%")) / 100
-    except ValueError:
-        share = -1.0
-    if not equals or not percent.endswith("%") or not 0 <= share <= 10:
-        raise UsageError(f"--allow {text!r}: expected METRIC=PERCENT% such as size_bytes=0.5%")
-    if metric not in exact:
-        raise UsageError(f"--allow {text!r}: {metric!r} is no exact metric; {suggestion(metric, exact)}")
-    return metric, share
-
-
-def _shown(comparison: Comparison) -> list[Verdict]:
-    """The verdicts worth a line, the worst first."""
-    shown = [verdict for verdict in comparison.verdicts if verdict.verdict != "ok"]
-    return sorted(shown, key=lambda verdict: _ORDER.index(verdict.verdict))
-
-
-def _counts(comparison: Comparison) -> str:
-    words = {word: sum(verdict.verdict == word for verdict in comparison.verdicts) for word in _ORDER}
-    return ", ".join(f"{count} {word}" for word, count in words.items() if count) or "nothing to compare"
-
-
-def _terminal(comparison: Comparison) -> Sequence[str]:
-    from kdbench.tables import plain
-
-    lines = [f"{comparison.base} -> {comparison.new}: {_counts(comparison)}"]
-    lines += [f"{verdict.verdict:<12}  {plain(verdict)}" for verdict in _shown(comparison)]
-    lines += [f"changed: {plain(suspect)}" for suspect in comparison.suspects]
-    return lines + [f"note: {plain(note)}" for note in comparison.notes]
-
-
-def _markdown(comparison: Comparison) -> Sequence[str]:
-    from kdbench.formats import escaped
-
-    lines = [f"**{escaped(comparison.base)} → {escaped(comparison.new)}**: {_counts(comparison)}", ""]
-    shown = _shown(comparison)
-    if shown:
-        lines += ["| verdict | case | metric | why |", "|:---|:---|:---|:---|"]
-        for verdict in shown:
-            cells = (verdict.verdict, verdict.case, verdict.metric, verdict.reason)
-            lines.append("| " + " | ".join(escaped(cell) for cell in cells) + " |")
-        lines.append("")
-    return lines + [
-        f"- {escaped(line)}" for line in (*(f"changed: {s}" for s in comparison.suspects), *comparison.notes)
-    ]
-
-
-def _json(comparison: Comparison) -> Sequence[str]:
-    table = {"format": 1, **asdict(comparison), "exit_code": comparison.exit_code}
-    return [json.dumps(table, indent=1, ensure_ascii=False, allow_nan=False)]
+    if path.suffix not in SUFFIXES:
+        raise UsageError(f"--output {str(path)!r}: expected a name that ends in {', '.join(SUFFIXES)}")
+    return SUFFIXES[path.suffix]

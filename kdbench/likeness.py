@@ -1,0 +1,66 @@
+"""Likeness: whether two runs may be compared, what else changed between them, and which programs may run otherwise."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kdbench.records import Record, Run
+
+
+def suspects_of(base: Run, new: Run) -> tuple[str, ...]:
+    """What else changed between two runs and may have moved a fact: libraries, recipes, lowering, machine, commit."""
+    before, after = base.provenance, new.provenance
+    old, now = dict(before.libraries), dict(after.libraries)
+    old |= {"kdbench": before.kdbench, "python": before.machine.python}
+    now |= {"kdbench": after.kdbench, "python": after.machine.python}
+    names = sorted(old.keys() | now.keys())
+    moved = [
+        f"{name} {old.get(name, 'none')} -> {now.get(name, 'none')}" for name in names if old.get(name) != now.get(name)
+    ]
+    moved += [f"the suite's {key}" for key in ("recipes", "lowering") if base.suite.get(key) != new.suite.get(key)]
+    if before.machine.fingerprint != after.machine.fingerprint:
+        moved.append(f"machine {before.machine.slug} -> {after.machine.slug}")
+    if before.commit != after.commit:
+        moved.append(f"commit {before.commit[:10] or 'none'} -> {after.commit[:10] or 'none'}")
+    elif before.dirty or after.dirty:
+        moved.append("uncommitted changes")
+    return tuple(moved)
+
+
+def apart(base: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """Why the figures of two suites, as runs hold them, cannot be compared at all; empty where they can."""
+    if base["name"] != new["name"]:
+        return f"suite {base['name']!r} and suite {new['name']!r} are different suites"
+    if base["version"] != new["version"]:
+        versions = f"version {base['version']} to {new['version']}"
+        return f"suite {base['name']!r} went from {versions}: its figures are no longer comparable"
+    protocols = base.get("protocol", {}), new.get("protocol", {})
+    if protocols[0] != protocols[1]:
+        keys = sorted(key for key in protocols[0].keys() | protocols[1].keys() if _differ(*protocols, key))
+        return f"the measuring protocols differ in {', '.join(keys)}"
+    return ""
+
+
+def _differ(one: Mapping[str, Any], other: Mapping[str, Any], key: str) -> bool:
+    return bool(one.get(key) != other.get(key))
+
+
+def moved_structures(base: Run, new: Run) -> dict[tuple[str, str, str], tuple[Record, Record]]:
+    """The programs whose speed may have changed, by (old structure, new structure, device): the first case of each.
+
+    Programs of one structure run alike, whatever their weights; so all others are proven to run as before. Under
+    another executorch every program may run otherwise.
+    """
+    runtimes = [run.provenance.libraries.get("executorch") for run in (base, new)]
+    old = {record.case: record for record in base.records}
+    moved: dict[tuple[str, str, str], tuple[Record, Record]] = {}
+    for record in new.records:
+        known = old.get(record.case)
+        if known is None or not known.structure or not record.structure:
+            continue
+        if known.structure != record.structure or runtimes[0] != runtimes[1]:
+            moved.setdefault((known.structure, record.structure, record.device), (known, record))
+    return moved

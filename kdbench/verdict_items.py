@@ -1,0 +1,111 @@
+"""Verdict items: what a comparison with a baseline says of each case and metric, as tests of pytest."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from kdbench.measures.metric import METRICS
+from kdbench.review import FAILING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from kdbench.gate import Verdict
+    from kdbench.performance import Performance
+    from kdbench.plan import Case
+    from kdbench.records import Record
+
+BASELINE = "baseline"
+"""The measure of these items: ``-m "kdbench(measure='baseline')"`` chooses them alone."""
+
+STATUS = "status"
+"""How a case ended; its item also reports what has no item of its own."""
+
+
+class VerdictItem(pytest.Item):
+    """The verdict on one metric of a case: fails, is skipped where the data cannot tell, and passes where it is ok.
+
+    A verdict over the seeds of a retrained student is reported by the first of them that was chosen.
+    """
+
+    def __init__(self, *, metric: str, case: Case, performance: Performance, again: str, **others: Any) -> None:
+        super().__init__(**others)
+        self.metric = metric
+        self.case = case
+        self.performance = performance
+        self._again = again
+        self.add_marker(pytest.mark.kdbench(**{**case.axes, "seed": case.seed, "measure": BASELINE}))
+
+    def reportinfo(self) -> tuple[Path, int, str]:
+        """Where the item stands, and what headings call it."""
+        return self.path, 0, f"{self.case.id} {self.name}"
+
+    def runtest(self) -> None:
+        """Report the verdicts of this item, the reason in one line and the command to ask again in another."""
+        if self.performance.failure:
+            pytest.fail(self.performance.failure, pytrace=False)
+        verdicts = self._verdicts()
+        self.user_properties[:] = [(verdict.metric, f"{verdict.verdict}: {verdict.reason}") for verdict in verdicts]
+        if bad := [verdict for verdict in verdicts if verdict.verdict in FAILING]:
+            told = "\n".join(f"{verdict.verdict}: {verdict}" for verdict in bad)
+            pytest.fail(f"{told}\nreproduce: {self._again}", pytrace=False)
+        if open_ := [verdict for verdict in verdicts if verdict.verdict == "inconclusive"]:
+            pytest.skip("; ".join(f"inconclusive: {verdict}" for verdict in open_))
+
+    def _verdicts(self) -> Sequence[Verdict]:
+        findings = self.performance.findings
+        assert findings is not None, "verdicts are reported after their session's stages ran"
+        assert findings.comparison is not None, "there are verdict items only where there is a baseline"
+        mine = [
+            verdict for verdict in findings.comparison.verdicts if _case_of(verdict, findings.records) == self.case.id
+        ]
+        if self.metric != STATUS:
+            return [verdict for verdict in mine if verdict.metric == self.metric]
+        judge = self.performance.judge
+        assert judge is not None
+        others = set(judged_metrics(judge.base.run.records, self.case.id).values()) - {STATUS}
+        return [verdict for verdict in mine if verdict.metric not in others]
+
+
+class LostCases(pytest.Item):
+    """Fails where the baseline has cases that the suite does not have any more."""
+
+    def __init__(self, *, performance: Performance, **others: Any) -> None:
+        super().__init__(name=f"{BASELINE}:cases", **others)
+        self.performance = performance
+        self.add_marker(pytest.mark.kdbench(measure=BASELINE))
+
+    def reportinfo(self) -> tuple[Path, int, str]:
+        """Where the item stands, and what headings call it."""
+        return self.path, 0, f"{self.performance.suite.name} {self.name}"
+
+    def runtest(self) -> None:
+        """Name the first of the cases that are lost."""
+        judge = self.performance.judge
+        assert judge is not None
+        lost = [record.case for record in judge.base.run.records if record.case not in self.performance.cases]
+        if lost:
+            more = f" and {len(lost) - 3} more" if len(lost) > 3 else ""
+            pytest.fail(
+                f"incomparable: the suite lacks cases of the baseline: {', '.join(lost[:3])}{more}", pytrace=False
+            )
+
+
+def judged_metrics(records: Iterable[Record], case: str) -> dict[str, str]:
+    """What there is an item for, by its name: how the case ended, and every exact figure that the baseline has."""
+    base = next((record for record in records if record.case == case), None)
+    known = base.metrics if base and base.status == "ok" else {}
+    exact = (name for name, metric in METRICS.items() if metric.tier == "exact" and known.get(name) is not None)
+    return {f"{BASELINE}:{metric}": metric for metric in (STATUS, *exact)}
+
+
+def _case_of(verdict: Verdict, records: Mapping[str, Record]) -> str:
+    """The case whose item reports a verdict: its own, or the first of the seeds that it is about."""
+    if "/s*/" not in verdict.case:
+        return verdict.case
+    seeds = re.compile(re.escape(verdict.case).replace(r"/s\*/", r"/s\d+/"))
+    return next((case for case in records if seeds.fullmatch(case)), verdict.case)

@@ -1,0 +1,45 @@
+import made_up
+import numpy as np
+import pytest
+
+from kdbench.baseline import save_baseline
+from kdbench.errors import UsageError
+from kdbench.side import side
+from kdbench.store import Store
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("results")
+    store = Store(folder / "store")
+    run = made_up.with_programs(made_up.run(broken=False), store)
+    made_up.on_disk(folder, run)
+    save_baseline(run, made_up.right(run), store, folder, in_store=True)
+    return folder
+
+
+def test_a_side_is_a_baseline_or_a_run(results):
+    folder = results / "baselines" / "made"
+    for name in ("baseline:made", str(folder)):
+        found = side(name, results)
+        assert (found.folder, found.name) == (folder, "baseline of made (20261124T040506Z-00ab)")
+        assert found.baseline is not None
+    assert side("baseline", results, "made").folder == folder
+    run = side("made", results)
+    assert (run.baseline, run.name, run.folder.name) == (None, "20261124T040506Z-00ab", "20261124T040506Z-00ab")
+
+
+def test_both_know_which_items_are_right(results):
+    run, base = side("made", results), side("baseline:made", results)
+    assert run.correct().keys() == base.correct().keys()
+    assert all(
+        bits.dtype == np.bool_ and len(bits) == made_up.N
+        for bits in (*run.correct().values(), *base.correct().values())
+    )
+
+
+def test_a_baseline_of_no_suite_and_one_that_is_not_there_are_one_line(results):
+    with pytest.raises(UsageError, match=r"^'baseline': say of which suite, such as baseline:digits$"):
+        side("baseline", results)
+    with pytest.raises(UsageError, match=r"^no baseline .*other: No such file"):
+        side("baseline:other", results)

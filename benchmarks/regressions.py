@@ -46,11 +46,11 @@ class Plant:
 PLANTS = (
     Plant(
         "calibration",
-        "int8 is calibrated on inputs of twice their contrast",
+        "int8 is calibrated on inputs of three times their contrast",
         "lowering/stage.py",
         '    return calibration_items(dataset, task, wanted["calibration_items"], wanted["calibration_seed"])',
         '    items = calibration_items(dataset, task, wanted["calibration_items"], wanted["calibration_seed"])\n'
-        "    return [(2 * item,) for (item,) in items]",
+        "    return [(3 * item,) for (item,) in items]",
         ("accuracy",),
         ("download_bytes",),
     ),
@@ -177,7 +177,7 @@ class Place:
 
     def networks_alone(self, store: str) -> str:
         """A store with the networks of the first one and nothing that was lowered from them."""
-        for kind in ("network", "eager", "reference", "runner"):
+        for kind in ("network", "eager", "reference", "runner", "data"):
             if (self.folder / "store" / kind).is_dir():
                 shutil.copytree(self.folder / "store" / kind, self.folder / store / kind)
         return store

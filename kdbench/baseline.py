@@ -106,7 +106,7 @@ class Baseline:
         if kept is None:
             raise UsageError(f"the baseline {self.folder} has no structure {structure!r}")
         if not kept.here:
-            return _in_store(kept, self.run, store)
+            return stored_program(self.run, kept.case, kept.sha256, store)
         path = self.folder / PROGRAMS / f"{kept.sha256}.pte"
         if not path.is_file() or file_sha256(path) != kept.sha256:
             raise MeasureError(f"{path} is lost or damaged; kdbench baseline verify says more")
@@ -134,7 +134,7 @@ def save_baseline(
     if run.partial:
         raise UsageError(f"run {run.id} is partial: cases of suite {run.name!r} were left out, so it is no baseline")
     programs = _programs(run, here=not in_store)
-    paths = {program.sha256: _in_store(program, run, store) for program in programs}
+    paths = {program.sha256: stored_program(run, program.case, program.sha256, store) for program in programs}
     with whole_folder(folder, "baseline") as out:
         (out / RUN_FILE).write_text(run_text(_timeless(run)), encoding="utf-8")
         _write_correct(out / CORRECT_FILE, correct)
@@ -175,6 +175,23 @@ def read_baseline(folder: Path) -> Baseline:
     if (run.name, run.suite["version"]) != (manifest.suite, manifest.version):
         raise UsageError(f"{path} is of suite {manifest.suite!r}, the run beside it of {run.name!r}")
     return Baseline(folder, manifest, run)
+
+
+def stored_program(run: Run, case: str, sha256: str, store: Store) -> Path:
+    """The file of the program of a case of ``run``, in the store.
+
+    Raises:
+        MeasureError: it is not there; in one line, how to get it.
+    """
+    artefact = store.find("program", _PROGRAM, sha256)
+    if artefact is None:
+        suite, _, variant = run.name.partition("@")
+        again = f"kdbench run {suite}{' --quick' if variant == 'quick' else ''}"
+        raise MeasureError(
+            f"the store {store.root} lacks the program of {case} ({sha256[:12]}); {STORE_HINT}, or "
+            f"make it again with {again} and save that run",
+        )
+    return artefact.path(_PROGRAM)
 
 
 def damage(baseline: Baseline, store: Store) -> list[str]:
@@ -226,18 +243,6 @@ def _programs(run: Run, *, here: bool) -> tuple[Program, ...]:
             facts = {"structure": record.structure, "sha256": record.program_sha256, "case": record.case}
             found.setdefault(record.structure, Program(**facts, size_bytes=int(size), here=here))
     return tuple(found.values())
-
-
-def _in_store(program: Program, run: Run, store: Store) -> Path:
-    artefact = store.find("program", _PROGRAM, program.sha256)
-    if artefact is None:
-        suite, _, variant = run.name.partition("@")
-        again = f"kdbench run {suite}{' --quick' if variant == 'quick' else ''}"
-        raise MeasureError(
-            f"the store {store.root} lacks the program of {program.case} ({program.sha256[:12]}); {STORE_HINT}, or "
-            f"make it again with {again} and save that run",
-        )
-    return artefact.path(_PROGRAM)
 
 
 def _timeless(run: Run) -> Run:

@@ -68,7 +68,7 @@ def comment(folder, old):
 
 def test_one_comment_is_kept_up_to_date(tmp_path):
     judged, looked, written = comment(tmp_path, {10: "fine", 12: "<!-- kdbench:compare:cifar100 -->\n..."})
-    assert judged == "kdbench compare baseline digits --format markdown"
+    assert judged == "kdbench compare results/baselines/digits digits --format markdown"
     assert shlex.split(looked)[:3] == ["api", "--paginate", "repos/someone/something/issues/7/comments"]
     assert 'startswith("<!-- kdbench:compare:digits -->")' in looked
     assert written == "api --method POST repos/someone/something/issues/7/comments -F body=@comment.md"

@@ -22,7 +22,7 @@ from kdbench.store import STORE_HINT, file_sha256
 from kdbench.whole import whole_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     import numpy as np
@@ -119,22 +119,29 @@ def baseline_folder(suite: str, results: Path) -> Path:
 
 
 def save_baseline(
-    run: Run, correct: Mapping[str, NDArray[np.bool_]], store: Store, results: Path, *, in_store: bool, reason: str = ""
+    run: Run,
+    correct: Mapping[str, NDArray[np.bool_]],
+    program: Callable[[str], Path],
+    results: Path,
+    *,
+    in_store: bool,
+    reason: str = "",
 ) -> Baseline:
     """Keep a run as its suite's baseline, whole or not at all; with a ``reason`` it takes the place of another.
 
-    ``correct``: which items each case had right. ``in_store`` leaves the programs in the store, known here by hash.
+    ``correct``: which items each case had right; ``program``: the file of a structure's program. ``in_store`` leaves the
+    programs in the store, known here by hash.
 
     Raises:
         UsageError: a partial run, more than ``MAX_BYTES``, a baseline where none was expected or none where one was.
-        MeasureError: the store lacks a program, or the baseline cannot be written.
+        MeasureError: a program is not to be had, or the baseline cannot be written.
     """
     folder = baseline_folder(run.name, results)
     history = _history(run, folder, reason)
     if run.partial:
         raise UsageError(f"run {run.id} is partial: cases of suite {run.name!r} were left out, so it is no baseline")
     programs = _programs(run, here=not in_store)
-    paths = {program.sha256: stored_program(run, program.case, program.sha256, store) for program in programs}
+    paths = {kept.sha256: program(kept.structure) for kept in programs}
     with whole_folder(folder, "baseline") as out:
         (out / RUN_FILE).write_text(run_text(_timeless(run)), encoding="utf-8")
         _write_correct(out / CORRECT_FILE, correct)

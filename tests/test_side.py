@@ -4,7 +4,7 @@ import pytest
 
 from kdbench.baseline import save_baseline
 from kdbench.errors import MeasureError, UsageError
-from kdbench.side import side
+from kdbench.side import Side, side
 from kdbench.store import Store
 
 
@@ -14,7 +14,9 @@ def results(tmp_path_factory):
     store = Store(folder / "store")
     run = made_up.with_programs(made_up.run(broken=False), store)
     made_up.on_disk(folder, run)
-    save_baseline(run, made_up.right(run), store, folder, in_store=True)
+    save_baseline(
+        run, made_up.right(run), lambda structure: Side(folder, run).program(structure, store), folder, in_store=True
+    )
     return folder
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from kdbench.baseline import BASELINE_FILE, save_baseline
 from kdbench.records import read_items, read_run, run_text
+from kdbench.side import side
 from kdbench.store import Store, file_sha256
 
 SUITE = """
@@ -94,7 +95,8 @@ def place(tmp_path_factory):
     place.pytest("small.toml")
     (folder,) = (path.parent for path in place.folder.glob("results/scratch/*/*/*/run.json"))
     right = {case: items.correct for case, items in read_items(folder).items()}
-    save_baseline(read_run(folder), right, Store(place.folder / "store"), place.folder / "results", in_store=False)
+    whole, store = side(str(folder), place.folder), Store(place.folder / "store")
+    save_baseline(whole.run, right, lambda name: whole.program(name, store), place.folder / "results", in_store=False)
     return place
 
 

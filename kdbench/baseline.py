@@ -129,8 +129,8 @@ def save_baseline(
 ) -> Baseline:
     """Keep a run as its suite's baseline, whole or not at all; with a ``reason`` it takes the place of another.
 
-    ``correct``: which items each case had right; ``program``: the file of a structure's program. ``in_store`` leaves the
-    programs in the store, known here by hash.
+    ``correct``: which items each case had right; ``program``: the file of a structure's program. ``in_store`` leaves
+    the programs in the store, known here by hash.
 
     Raises:
         UsageError: a partial run, more than ``MAX_BYTES``, a baseline where none was expected or none where one was.

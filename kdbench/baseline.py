@@ -22,7 +22,7 @@ from kdbench.store import STORE_HINT, file_sha256
 from kdbench.whole import whole_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     import numpy as np
@@ -106,7 +106,7 @@ class Baseline:
         if kept is None:
             raise UsageError(f"the baseline {self.folder} has no structure {structure!r}")
         if not kept.here:
-            return _in_store(kept, self.run, store)
+            return stored_program(self.run, kept.case, kept.sha256, store)
         path = self.folder / PROGRAMS / f"{kept.sha256}.pte"
         if not path.is_file() or file_sha256(path) != kept.sha256:
             raise MeasureError(f"{path} is lost or damaged; kdbench baseline verify says more")
@@ -119,22 +119,29 @@ def baseline_folder(suite: str, results: Path) -> Path:
 
 
 def save_baseline(
-    run: Run, correct: Mapping[str, NDArray[np.bool_]], store: Store, results: Path, *, in_store: bool, reason: str = ""
+    run: Run,
+    correct: Mapping[str, NDArray[np.bool_]],
+    program: Callable[[str], Path],
+    results: Path,
+    *,
+    in_store: bool,
+    reason: str = "",
 ) -> Baseline:
     """Keep a run as its suite's baseline, whole or not at all; with a ``reason`` it takes the place of another.
 
-    ``correct``: which items each case had right. ``in_store`` leaves the programs in the store, known here by hash.
+    ``correct``: which items each case had right; ``program``: the file of a structure's program. ``in_store`` leaves
+    the programs in the store, known here by hash.
 
     Raises:
         UsageError: a partial run, more than ``MAX_BYTES``, a baseline where none was expected or none where one was.
-        MeasureError: the store lacks a program, or the baseline cannot be written.
+        MeasureError: a program is not to be had, or the baseline cannot be written.
     """
     folder = baseline_folder(run.name, results)
     history = _history(run, folder, reason)
     if run.partial:
         raise UsageError(f"run {run.id} is partial: cases of suite {run.name!r} were left out, so it is no baseline")
     programs = _programs(run, here=not in_store)
-    paths = {program.sha256: _in_store(program, run, store) for program in programs}
+    paths = {kept.sha256: program(kept.structure) for kept in programs}
     with whole_folder(folder, "baseline") as out:
         (out / RUN_FILE).write_text(run_text(_timeless(run)), encoding="utf-8")
         _write_correct(out / CORRECT_FILE, correct)
@@ -175,6 +182,23 @@ def read_baseline(folder: Path) -> Baseline:
     if (run.name, run.suite["version"]) != (manifest.suite, manifest.version):
         raise UsageError(f"{path} is of suite {manifest.suite!r}, the run beside it of {run.name!r}")
     return Baseline(folder, manifest, run)
+
+
+def stored_program(run: Run, case: str, sha256: str, store: Store) -> Path:
+    """The file of the program of a case of ``run``, in the store.
+
+    Raises:
+        MeasureError: it is not there; in one line, how to get it.
+    """
+    artefact = store.find("program", _PROGRAM, sha256)
+    if artefact is None:
+        suite, _, variant = run.name.partition("@")
+        again = f"kdbench run {suite}{' --quick' if variant == 'quick' else ''}"
+        raise MeasureError(
+            f"the store {store.root} lacks the program of {case} ({sha256[:12]}); {STORE_HINT}, or "
+            f"make it again with {again} and save that run",
+        )
+    return artefact.path(_PROGRAM)
 
 
 def damage(baseline: Baseline, store: Store) -> list[str]:
@@ -226,18 +250,6 @@ def _programs(run: Run, *, here: bool) -> tuple[Program, ...]:
             facts = {"structure": record.structure, "sha256": record.program_sha256, "case": record.case}
             found.setdefault(record.structure, Program(**facts, size_bytes=int(size), here=here))
     return tuple(found.values())
-
-
-def _in_store(program: Program, run: Run, store: Store) -> Path:
-    artefact = store.find("program", _PROGRAM, program.sha256)
-    if artefact is None:
-        suite, _, variant = run.name.partition("@")
-        again = f"kdbench run {suite}{' --quick' if variant == 'quick' else ''}"
-        raise MeasureError(
-            f"the store {store.root} lacks the program of {program.case} ({program.sha256[:12]}); {STORE_HINT}, or "
-            f"make it again with {again} and save that run",
-        )
-    return artefact.path(_PROGRAM)
 
 
 def _timeless(run: Run) -> Run:

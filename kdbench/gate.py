@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from kdbench import drop
 from kdbench.drop import MARGIN
 from kdbench.errors import EXIT_NO_VERDICT, EXIT_OK, EXIT_REGRESSED, UsageError, worst
-from kdbench.likeness import apart, moved_structures, suspects_of
+from kdbench.likeness import apart, speed_note, suspects_of
 from kdbench.measures.metric import METRICS
 from kdbench.spec import TEACHER, Budget
 
@@ -48,8 +48,10 @@ _LEARNT = frozenset(
 )  # fmt: skip
 """Exact facts of what networks and programs say of items."""
 
-_OF_VALUES = frozenset({"download_bytes"})
-"""Exact facts that follow from a checkpoint's values, so that retraining moves them (deflate sees the weights)."""
+_OF_VALUES = frozenset({"download_bytes", "size_bytes", "weight_bytes"})
+"""Exact facts that follow from a checkpoint's values too, so that retraining moves them: deflate sees the weights, and
+equal constants (int8 scales, zero points) are stored once. Other bytes of another structure are no such accident.
+"""
 
 FOLLOWED = "moved with what it follows from, not tested"
 """How the reason of a figure ends that a run keeps nothing to test by."""
@@ -136,7 +138,7 @@ def compare(
         replace(verdict, verdict=word, reason=f"{verdict.reason}{why}")
         for (verdict, _), (word, why) in zip(rules.drops, said, strict=True)
     ]
-    notes = [_speed_note(base, new)]
+    notes = [speed_note(base, new)]
     if old and new.partial:
         notes.append(f"the new run is partial: {len(old)} cases of the base were left out")
     elif old:
@@ -189,15 +191,6 @@ def judged_budget(record: Record, budget: Budget) -> Verdict:
     return Verdict(record.case, budget.metric, "regressed", None, value, f"budget {budget} broken: {value:g}")
 
 
-def _speed_note(base: Run, new: Run) -> str:
-    moved = len(moved_structures(base, new))
-    if not moved:
-        return "speed and memory need no judging: every structure is the base's, on the same executorch"
-    others = len({record.structure for record in new.records if record.structure}) - moved
-    same = f"; {others} others are the base's, so they run alike" if others > 0 else ""
-    return f"speed and memory of {moved} changed structures are not judged{same}"
-
-
 def _ended(record: Record) -> str:
     return record.status + (f": {record.reason}" if record.reason else "")
 
@@ -231,7 +224,7 @@ def _facts(base: Record, new: Record, rules: _Rules) -> Iterable[Verdict]:
         elif after is None:
             why = new.reasons.get(metric.id, "the new run has no such figure")
             yield Verdict(new.case, metric.id, "incomparable", before, None, why)
-        elif not same and metric.id in _LEARNT | _OF_VALUES:
+        elif not same and metric.id in (_LEARNT | _OF_VALUES if base.structure == new.structure else _LEARNT):
             rules.retrained.setdefault((of_seeds, metric.id), []).append((base, new))
         elif metric.id == new.quality:
             yield from _by_items(new, before, after, rules)

@@ -64,3 +64,13 @@ def moved_structures(base: Run, new: Run) -> dict[tuple[str, str, str], tuple[Re
         if known.structure != record.structure or runtimes[0] != runtimes[1]:
             moved.setdefault((known.structure, record.structure, record.device), (known, record))
     return moved
+
+
+def speed_note(base: Run, new: Run) -> str:
+    """What can be said of speed and memory without measuring."""
+    moved = len(moved_structures(base, new))
+    if not moved:
+        return "speed and memory need no judging: every structure is the base's, on the same executorch"
+    others = len({record.structure for record in new.records if record.structure}) - moved
+    same = f"; {others} others are the base's, so they run alike" if others > 0 else ""
+    return f"speed and memory of {moved} changed structures are not judged{same}"

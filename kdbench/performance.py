@@ -50,7 +50,7 @@ class Findings:
     """The run that was written to ``folder``, and what its items are judged by.
 
     ``samples``: a structure's kept latency samples on a device, int32 ns by process; ``comparison``: with the baseline,
-    where there is one.
+    where there is one, and ``compared`` its verdicts by the case that reports them.
     """
 
     run: Run
@@ -59,6 +59,7 @@ class Findings:
     records: Mapping[str, Record]
     verdicts: Mapping[tuple[str, str], tuple[Verdict, ...]]
     comparison: Comparison | None = None
+    compared: Mapping[str, tuple[Verdict, ...]] = field(default_factory=dict)
 
     def seconds(self, record: Record) -> NDArray[np.float64]:
         """The latency samples behind a record, all processes after one another, in s: float64 [n]."""
@@ -102,6 +103,7 @@ class Performance:
         from kdbench.cli.progress import Progress
         from kdbench.gate import compare, judged_budgets
         from kdbench.results import check_writable, save
+        from kdbench.review import by_case
         from kdbench.rows import run_of
         from kdbench.session import conducted, execute
         from kdbench.store import Store
@@ -130,7 +132,8 @@ class Performance:
             unlimited = run.model_copy(update={"suite": run.suite | {"budgets": {}}})  # budgets have items of their own
             comparison = compare(judge.base.run, unlimited, judge.allowances, right=right, margin=judge.margin)
         records = {record.case: record for record in run.records}
-        self.findings = Findings(run, folder, samples, records, verdicts, comparison)
+        compared = by_case(comparison, list(records)) if comparison else {}
+        self.findings = Findings(run, folder, samples, records, verdicts, comparison, compared)
 
 
 def metrics_by_measure() -> dict[str, tuple[str, ...]]:

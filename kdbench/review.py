@@ -25,6 +25,7 @@ ORDER = ("regressed", "incomparable", "noisy", "no-baseline", "inconclusive", "i
 FAILING = frozenset({"regressed", "incomparable", "noisy", "no-baseline"})
 """What a test that reports a verdict fails by; ``inconclusive`` is skipped, so that it is seen."""
 
+_SEED = re.compile(r"/s\d+/(?=[^/]*$)")
 _UNSEEN = re.compile("[^\x09\x0a\x0d\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -54,6 +55,17 @@ def lines_of(comparison: Comparison) -> list[Line]:
             groups.setdefault((verdict.verdict, verdict.metric, reason), []).append(verdict)
     lines = [Line(group[0], len(group) - 1) for group in groups.values()]
     return sorted(lines, key=lambda line: ORDER.index(line.verdict.verdict))
+
+
+def by_case(comparison: Comparison, cases: Sequence[str]) -> dict[str, tuple[Verdict, ...]]:
+    """The verdicts by the case that reports them: their own, or the first of the seeds that they are about."""
+    first: dict[str, str] = {}
+    for case in cases:
+        first.setdefault(_SEED.sub("/s*/", case), case)
+    found: dict[str, list[Verdict]] = {}
+    for verdict in comparison.verdicts:
+        found.setdefault(first.get(verdict.case, verdict.case), []).append(verdict)
+    return {case: tuple(verdicts) for case, verdicts in found.items()}
 
 
 def counted(comparison: Comparison) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kdbench.baseline import BASELINE_FILE, Baseline, baseline_folder, read_baseline
+from kdbench.baseline import BASELINE_FILE, Baseline, baseline_folder, read_baseline, stored_program
 from kdbench.errors import UsageError
 from kdbench.records import Run, read_items, read_run
 from kdbench.results import find_run
@@ -14,6 +14,8 @@ from kdbench.results import find_run
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from kdbench.store import Store
 
 BASELINE = "baseline"
 """What the command line calls a suite's own baseline; ``baseline:SUITE`` is that of any suite."""
@@ -37,6 +39,20 @@ class Side:
         if self.baseline:
             return self.baseline.correct()
         return {case: items.correct for case, items in read_items(self.folder).items()}
+
+    def program(self, structure: str, store: Store) -> Path:
+        """The file of a program that stands for a structure: the baseline's, or that of the run's first case.
+
+        Raises:
+            UsageError: there is no such structure.
+            MeasureError: its program is lost.
+        """
+        if self.baseline:
+            return self.baseline.program(structure, store)
+        record = next((record for record in self.run.records if record.structure == structure), None)
+        if record is None:
+            raise UsageError(f"run {self.run.id} has no structure {structure!r}")
+        return stored_program(self.run, record.case, record.program_sha256, store)
 
 
 def side(reference: str, results: Path, suite: str = "") -> Side:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,7 +10,7 @@ from kdbench.measures.metric import METRICS
 from kdbench.review import FAILING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from kdbench.gate import Verdict
@@ -59,10 +58,7 @@ class VerdictItem(pytest.Item):
     def _verdicts(self) -> Sequence[Verdict]:
         findings = self.performance.findings
         assert findings is not None, "verdicts are reported after their session's stages ran"
-        assert findings.comparison is not None, "there are verdict items only where there is a baseline"
-        mine = [
-            verdict for verdict in findings.comparison.verdicts if _case_of(verdict, findings.records) == self.case.id
-        ]
+        mine = findings.compared.get(self.case.id, ())
         if self.metric != STATUS:
             return [verdict for verdict in mine if verdict.metric == self.metric]
         judge = self.performance.judge
@@ -101,11 +97,3 @@ def judged_metrics(records: Iterable[Record], case: str) -> dict[str, str]:
     known = base.metrics if base and base.status == "ok" else {}
     exact = (name for name, metric in METRICS.items() if metric.tier == "exact" and known.get(name) is not None)
     return {f"{BASELINE}:{metric}": metric for metric in (STATUS, *exact)}
-
-
-def _case_of(verdict: Verdict, records: Mapping[str, Record]) -> str:
-    """The case whose item reports a verdict: its own, or the first of the seeds that it is about."""
-    if "/s*/" not in verdict.case:
-        return verdict.case
-    seeds = re.compile(re.escape(verdict.case).replace(r"/s\*/", r"/s\d+/"))
-    return next((case for case in records if seeds.fullmatch(case)), verdict.case)

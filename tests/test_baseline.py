@@ -10,6 +10,7 @@ from kdbench.baseline import baseline_folder, damage, read_baseline, save_baseli
 from kdbench.errors import MeasureError, UsageError
 from kdbench.gate import compare
 from kdbench.measures.metric import METRICS
+from kdbench.side import Side
 from kdbench.store import Store, file_sha256
 
 KD8 = "digits:resnet8-dscnn/kd/xnnpack-int8/s0/host"
@@ -23,8 +24,13 @@ def ground(tmp_path_factory):
     return run, made_up.right(run), store
 
 
+def programs(run, store):
+    return lambda structure: Side(store.root, run).program(structure, store)
+
+
 def save(ground, results, run=None, *, in_store=False, reason=""):
-    return save_baseline(run or ground[0], ground[1], ground[2], results, in_store=in_store, reason=reason)
+    run = run or ground[0]
+    return save_baseline(run, ground[1], programs(run, ground[2]), results, in_store=in_store, reason=reason)
 
 
 def test_a_baseline_holds_programs_exact_facts_and_right_answers_but_no_times(ground, tmp_path):
@@ -96,7 +102,7 @@ def test_a_store_without_the_program_says_how_to_get_it(ground, tmp_path, in_sto
     empty = Store(tmp_path / "empty")
     message = r"lacks the program of digits:resnet8-dscnn/teacher/xnnpack-fp32/s0/host \(.*make it again with kdbench run made and save that run"
     with pytest.raises(MeasureError, match=message):
-        save_baseline(ground[0], ground[1], empty, tmp_path, in_store=in_store)
+        save_baseline(ground[0], ground[1], programs(ground[0], empty), tmp_path, in_store=in_store)
     kept = save(ground, tmp_path, in_store=True)
     assert len(damage(kept, empty)) == 6
 
@@ -118,7 +124,7 @@ def test_every_file_is_read_back(ground, tmp_path):
 def test_facts_that_do_not_fit_each_other_are_found(ground, tmp_path):
     run, right, store = ground
     wrong = right | {KD8: ~right[KD8]}
-    found = save_baseline(run, wrong, store, tmp_path, in_store=True)
+    found = save_baseline(run, wrong, programs(run, store), tmp_path, in_store=True)
     assert damage(found, store) == [f"{KD8}: accuracy is 0.9, its bits say 0.1"]
 
 
@@ -143,7 +149,7 @@ def test_what_is_no_baseline_is_one_line(ground, tmp_path):
 
 def test_bits_that_are_not_one_an_item_are_refused(ground, tmp_path):
     run, right, store = ground
-    found = save_baseline(run, right | {KD8: right[KD8][:100]}, store, tmp_path, in_store=True)
+    found = save_baseline(run, right | {KD8: right[KD8][:100]}, programs(run, store), tmp_path, in_store=True)
     with pytest.raises(UsageError, match=r"has not one bit an item"):
         found.correct()
 

@@ -4,7 +4,6 @@ import pytest
 
 from kdbench.errors import UsageError
 from kdbench.gate import compare, judged_budgets
-from kdbench.likeness import moved_structures, suspects_of
 from kdbench.spec import Budget
 
 KD8 = "digits:resnet8-dscnn/kd/xnnpack-int8/s0/host"
@@ -115,9 +114,14 @@ def test_equal_steps_of_one_item_are_not_mistaken_for_a_trend():
     assert "at worst -0.47 points, margin 0.50" in the(within, PAIR8, "accuracy").reason
 
 
-def test_the_size_of_a_retrained_student_is_still_exact():
-    new = made_up.with_record(retrained(base(), (0,)), KD8, metrics={"size_bytes": 10_881.0})
-    assert shown(compare(base(), new)) == [(KD8, "size_bytes", "regressed")]
+def test_the_bytes_of_a_retrained_student_follow_its_values_but_not_those_of_another_structure():
+    """An int8 student of digits has 16,424 or 16,552 bytes: equal constants are stored once."""
+    new = made_up.with_record(retrained(base(), (0,)), KD8, metrics={"size_bytes": 11_008.0})
+    assert shown(compare(base(), new)) == [(PAIR8, "size_bytes", "inconclusive")]
+    assert shown(compare(base(), new, {"size_bytes": 0.01})) == [(PAIR8, "size_bytes", "regressed")]
+    assert shown(compare(base(), new, {"size_bytes": 0.02})) == []
+    other = made_up.with_record(new, KD8, structure="f" * 64)
+    assert shown(compare(base(), other)) == [(KD8, "size_bytes", "regressed")]
 
 
 def test_a_case_that_fails_anew_is_regressed_with_its_reason():
@@ -190,22 +194,6 @@ def test_a_changed_library_is_compared_and_named():
     assert (
         "(suspects: torch 2.13.0 -> 2.13.1, commit 0123456789 -> ffffffffff)"
         in the(comparison, KD8, "size_bytes").reason
-    )
-
-
-def test_suspects_are_recipes_lowering_machines_and_uncommitted_changes():
-    old = base()
-    recipe = made_up.suite().recipes["student"].model_copy(update={"epochs": 31})
-    recipes = {"teacher": recipe, "student": recipe}
-    new = base(suite=made_up.suite(recipes=recipes, lowering={"calibration_items": 64}).model_dump(mode="json"))
-    machine = old.provenance.machine.model_copy(update={"fingerprint": "0" * 64, "slug": "arm", "python": "3.12.1"})
-    new = new.model_copy(update={"provenance": old.provenance.model_copy(update={"machine": machine, "dirty": True})})
-    assert suspects_of(old, new) == (
-        "python 3.11.9 -> 3.12.1",
-        "the suite's recipes",
-        "the suite's lowering",
-        "machine amd-epyc-linux-x86-64 -> arm",
-        "uncommitted changes",
     )
 
 
@@ -300,16 +288,3 @@ def test_what_follows_from_predictions_is_judged_under_an_allowance_alone():
     assert shown(compare(base(), new, {"flips": 0.2})) == []
     other = retrained(new, (0,))
     assert (PAIR8, "flips", "inconclusive") in shown(compare(base(), other))
-
-
-def test_only_structures_that_changed_may_run_otherwise():
-    assert moved_structures(base(), base()) == {}
-    new = made_up.with_record(base(), KD8, structure="f" * 64)
-    old = made_up.structure("dscnn", "xnnpack-int8")
-    assert list(moved_structures(base(), new)) == [(old, "f" * 64, "host")]
-    assert compare(base(), new).notes == (
-        "speed and memory of 1 changed structures are not judged; 6 others are the base's, so they run alike",
-    )
-    libraries = base().provenance.libraries | {"executorch": "1.6.0"}
-    upgraded = base(provenance=base().provenance.model_copy(update={"libraries": libraries}))
-    assert len(moved_structures(base(), upgraded)) == 6

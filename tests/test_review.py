@@ -121,3 +121,11 @@ def test_a_job_of_github_gets_its_summary_and_annotations(tmp_path, monkeypatch)
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "no" / "folder"))
     with pytest.raises(MeasureError, match=r"^cannot write .*folder: No such file or directory$"):
         review.to_github(COMPARISON, None)
+
+
+def test_what_is_said_of_seeds_is_reported_by_the_first_of_them():
+    over = Verdict("digits:resnet8-dscnn/kd/xnnpack-int8/s*/host", "accuracy", "ok", 1.0, 1.0, "")
+    lost = Verdict(CASE.format("gone"), "status", "incomparable", None, None, "")
+    comparison = Comparison("digits", "A", "B", (over, lost, *COMPARISON.verdicts[:1]))
+    found = review.by_case(comparison, [AT, KD.replace("s0", "s3"), KD])
+    assert found == {KD.replace("s0", "s3"): (over,), CASE.format("gone"): (lost,), KD: COMPARISON.verdicts[:1]}

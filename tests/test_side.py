@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 
 from kdbench.baseline import save_baseline
-from kdbench.errors import UsageError
-from kdbench.side import side
+from kdbench.errors import MeasureError, UsageError
+from kdbench.side import Side, side
 from kdbench.store import Store
 
 
@@ -14,7 +14,9 @@ def results(tmp_path_factory):
     store = Store(folder / "store")
     run = made_up.with_programs(made_up.run(broken=False), store)
     made_up.on_disk(folder, run)
-    save_baseline(run, made_up.right(run), store, folder, in_store=True)
+    save_baseline(
+        run, made_up.right(run), lambda structure: Side(folder, run).program(structure, store), folder, in_store=True
+    )
     return folder
 
 
@@ -43,3 +45,15 @@ def test_a_baseline_of_no_suite_and_one_that_is_not_there_are_one_line(results):
         side("baseline", results)
     with pytest.raises(UsageError, match=r"^no baseline .*other: No such file"):
         side("baseline:other", results)
+
+
+def test_both_hand_out_one_program_a_structure(results, tmp_path):
+    run, base, store = side("made", results), side("baseline:made", results), Store(results / "store")
+    structure = run.run.records[-1].structure
+    assert run.program(structure, store) == base.program(structure, store)
+    assert run.program(structure, store).is_file()
+    for each in (run, base):
+        with pytest.raises(UsageError, match="has no structure 'other'"):
+            each.program("other", store)
+        with pytest.raises(MeasureError, match="make it again with kdbench run made and save that run"):
+            each.program(structure, Store(tmp_path))

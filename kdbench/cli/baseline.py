@@ -30,7 +30,10 @@ def command() -> None:
 @options.store
 @options.results
 def save(run: str, programs: str, store: Path | None, results: Path) -> None:
-    """Keep RUN as the first baseline of its suite, results/baselines/SUITE/, to be committed. At most 5 MB."""
+    """Keep RUN as the first baseline of its suite, results/baselines/SUITE/, to be committed. At most 5 MB.
+
+    RUN may be the folder of another baseline, such as one that a job of continuous integration made.
+    """
     click.echo(_saved(_keep(run, programs, store, results, "")))
 
 
@@ -98,7 +101,11 @@ def _keep(reference: str, programs: str, store: Path | None, results: Path, reas
 
     new = side(reference, results)
     kept = Store(store or default_store())
-    return save_baseline(new.run, new.correct(), kept, results, in_store=programs == "store", reason=reason)
+
+    def program(structure: str) -> Path:
+        return new.program(structure, kept)
+
+    return save_baseline(new.run, new.correct(), program, results, in_store=programs == "store", reason=reason)
 
 
 def _read(suite: str, results: Path) -> Baseline:

@@ -41,13 +41,14 @@ def command(
     from kdbench import allowance
     from kdbench.gate import compare
     from kdbench.review import FORMATS, to_github, write
-    from kdbench.side import side
+    from kdbench.side import BASELINE, side
 
     allowances = dict(allowance.allowance(text) for text in allowed)
     points = allowance.margin(margin)
     files = {path: _form(path) for path in outputs}
+    named = None if base == BASELINE else side(base, results)  # whoever names two wrong ones hears of the first
     after = side(new, results)
-    before = side(base, results, after.run.name)
+    before = named or side(base, results, after.run.name)
     right = before.correct(), after.correct()
     comparison = compare(before.run, after.run, allowances, right=right, margin=points)
     click.echo(FORMATS[form](comparison), nl=False)

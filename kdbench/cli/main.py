@@ -10,7 +10,22 @@ from pathlib import Path
 import click
 
 from kdbench import __version__
-from kdbench.cli import baseline, cite, compare, doctor, export, inspect, measure, profile, rank, results, run, table
+from kdbench.cli import (
+    baseline,
+    bisect,
+    cite,
+    compare,
+    doctor,
+    export,
+    history,
+    inspect,
+    measure,
+    profile,
+    rank,
+    results,
+    run,
+    table,
+)
 from kdbench.cli import list as list_
 from kdbench.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, KdbenchError
 
@@ -39,7 +54,23 @@ def cli() -> None:
     """  # noqa: D301 - click reads the escape as "do not wrap"
 
 
-for module in (run, table, rank, compare, baseline, list_, measure, inspect, profile, export, doctor, results, cite):
+for module in (
+    run,
+    table,
+    rank,
+    compare,
+    baseline,
+    history,
+    bisect,
+    list_,
+    measure,
+    inspect,
+    profile,
+    export,
+    doctor,
+    results,
+    cite,
+):
     cli.add_command(module.command)
 
 

@@ -44,7 +44,7 @@ class Evidence:
         lacking = [
             name for name in needs if (part := getattr(self, name)) is None or (isinstance(part, dict) and not part)
         ]
-        return f"no {lacking[0]}" if lacking else ""
+        return ("not timed" if lacking[0] == "speed" else f"no {lacking[0]}") if lacking else ""
 
 
 class Measure(Protocol):

@@ -241,6 +241,46 @@ BAD = [
         2,
         "kdbench: run.json is not JSON: Expecting property name enclosed in double quotes: line 1 column 2 (char 1)",
     ),
+    (
+        "compare baseline digits",
+        2,
+        "kdbench: no run 'digits' in results; known: none",
+    ),
+    (
+        "compare baseline:digits digits",
+        2,
+        "kdbench: no baseline results/baselines/digits: No such file or directory; kdbench baseline save RUN makes one",
+    ),
+    ("compare a b --margin much", 2, "kdbench: --margin 'much': expected points of quality such as 0.5"),
+    (
+        "compare a b --output verdicts.pdf",
+        2,
+        "kdbench: --output 'verdicts.pdf': expected a name that ends in .md, .json, .xml, .txt",
+    ),
+    ("baseline save digits", 2, "kdbench: no run 'digits' in results; known: none"),
+    ("baseline update digits", 2, "kdbench: Missing option '--reason' (see 'kdbench baseline update -h')"),
+    (
+        "baseline show digits",
+        2,
+        "kdbench: no baseline results/baselines/digits: No such file or directory; kdbench baseline save RUN makes one",
+    ),
+    ("baseline verify ../digits", 2, "kdbench: '../digits' cannot name a folder"),
+    ("history digits", 2, "kdbench: no run of suite 'digits' in results; it holds runs of none"),
+    (
+        "history digits --metric size_byte",
+        2,
+        "kdbench: unknown metric 'size_byte'; did you mean 'size_bytes' or 'arena_bytes'?",
+    ),
+    (
+        "bisect a b --suite good.toml --metric size_byte --case kd",
+        2,
+        "kdbench: --metric 'size_byte' is no exact metric; did you mean 'size_bytes' or 'arena_bytes'?",
+    ),
+    (
+        "bisect a b --suite good.toml --metric size_bytes --case kd",
+        2,
+        "kdbench: --case 'kd': expected PAIR/METHOD/TARGET/sSEED/DEVICE, as tables name it",
+    ),
     ("results keep digits", 2, "kdbench: no run 'digits' in results; known: none"),
     # programs
     ("measure nothing.pte", 2, "kdbench: cannot read nothing.pte: No such file or directory"),

@@ -44,6 +44,17 @@ def test_save_show_verify_and_update(place):
     assert invoke(place, "show", str(folder)).output.splitlines() == lines
 
 
+def test_a_baseline_made_elsewhere_is_adopted_without_a_store(place):
+    invoke(place, "save", "made~1")
+    elsewhere = place / "elsewhere"
+    (place / "results" / "baselines").rename(elsewhere)
+    invoke(place, "save", "made")
+    words = ["update", str(elsewhere / "made"), "--reason", "from the job", "--results", str(place / "results")]
+    adopted = CliRunner().invoke(command, [*words, "--store", str(place / "none")], standalone_mode=False)
+    assert "run 20261124T040506Z-00ab, 40 cases, 6 programs here, " in adopted.output
+    assert invoke(place, "verify", "made").return_value == 0
+
+
 def test_damage_is_told_and_exits_2(place):
     invoke(place, "save", "made")
     folder = place / "results" / "baselines" / "made"

@@ -1,0 +1,39 @@
+import made_up
+
+from kdbench.gate import compare
+from kdbench.likeness import moved_structures, suspects_of
+
+KD8 = "digits:resnet8-dscnn/kd/xnnpack-int8/s0/host"
+
+
+def base(**changes):
+    return made_up.run(broken=False, **changes)
+
+
+def test_suspects_are_recipes_lowering_machines_and_uncommitted_changes():
+    old = base()
+    recipe = made_up.suite().recipes["student"].model_copy(update={"epochs": 31})
+    recipes = {"teacher": recipe, "student": recipe}
+    new = base(suite=made_up.suite(recipes=recipes, lowering={"calibration_items": 64}).model_dump(mode="json"))
+    machine = old.provenance.machine.model_copy(update={"fingerprint": "0" * 64, "slug": "arm", "python": "3.12.1"})
+    new = new.model_copy(update={"provenance": old.provenance.model_copy(update={"machine": machine, "dirty": True})})
+    assert suspects_of(old, new) == (
+        "python 3.11.9 -> 3.12.1",
+        "the suite's recipes",
+        "the suite's lowering",
+        "machine amd-epyc-linux-x86-64 -> arm",
+        "uncommitted changes",
+    )
+
+
+def test_only_structures_that_changed_may_run_otherwise():
+    assert moved_structures(base(), base()) == {}
+    new = made_up.with_record(base(), KD8, structure="f" * 64)
+    old = made_up.structure("dscnn", "xnnpack-int8")
+    assert list(moved_structures(base(), new)) == [(old, "f" * 64, "host")]
+    assert compare(base(), new).notes == (
+        "speed and memory of 1 changed structures are not judged; 6 others are the base's, so they run alike",
+    )
+    libraries = base().provenance.libraries | {"executorch": "1.6.0"}
+    upgraded = base(provenance=base().provenance.model_copy(update={"libraries": libraries}))
+    assert len(moved_structures(base(), upgraded)) == 6

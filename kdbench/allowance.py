@@ -29,6 +29,14 @@ def margin(text: str) -> float:
     return points / 100
 
 
+def effect(text: str) -> float:
+    """The share by which a program may be slower, from ``text`` such as 0.5%. Raises UsageError."""
+    share = _number(text.strip().removesuffix("%")) / 100
+    if not text.strip().endswith("%") or not 0 < share <= 1:
+        raise UsageError(f"--slower {text!r}: expected a slow-down such as 0.5%")
+    return share
+
+
 def _number(text: str) -> float:
     try:
         return float(text)

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from kdbench import drop
 from kdbench.drop import MARGIN
 from kdbench.errors import EXIT_NO_VERDICT, EXIT_OK, EXIT_REGRESSED, UsageError, worst
-from kdbench.likeness import apart, speed_note, suspects_of
+from kdbench.likeness import apart, moved_structures, speed_note, suspects_of
 from kdbench.measures.metric import METRICS
 from kdbench.spec import TEACHER, Budget
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from kdbench.drop import Drop
     from kdbench.records import Record, Run
+    from kdbench.rematch import Moved
+    from kdbench.slowdown import Judged
 
     Correct = Mapping[str, NDArray[np.bool_]]
 
@@ -114,13 +116,15 @@ def compare(
     *,
     right: tuple[Correct, Correct] = ({}, {}),
     margin: float = MARGIN,
+    speeds: Mapping[Moved, Judged] | None = None,
 ) -> Comparison:
     """What changed from ``base`` to ``new``: exact facts, quality, how cases ended, the budgets of ``new``'s suite.
 
     An exact fact may grow worse by the share ``allowances[metric]`` of its old value (default 0). Quality is judged
     as ``drop`` says, by ``right``: which items the program of each case had right, before and after. What else follows
-    from predictions is judged only where there is an allowance for it: a run keeps no outputs to test it by. Times and
-    memory are not judged.
+    from predictions is judged only where there is an allowance for it: a run keeps no outputs to test it by.
+    ``speeds``: what ``rematch.rematches`` says of structures that changed; without it no speed is judged, as the notes
+    say.
     """
     suspects = suspects_of(base, new)
     if reason := apart(base.suite, new.suite):
@@ -138,7 +142,8 @@ def compare(
         replace(verdict, verdict=word, reason=f"{verdict.reason}{why}")
         for (verdict, _), (word, why) in zip(rules.drops, said, strict=True)
     ]
-    notes = [speed_note(base, new)]
+    verdicts += _speeds(base, new, speeds or {})
+    notes = [speed_note(base, new, judged=len(speeds or {}))]
     if old and new.partial:
         notes.append(f"the new run is partial: {len(old)} cases of the base were left out")
     elif old:
@@ -189,6 +194,16 @@ def judged_budget(record: Record, budget: Budget) -> Verdict:
     if budget.holds(value):
         return Verdict(record.case, budget.metric, "ok", None, value, f"budget {budget} kept")
     return Verdict(record.case, budget.metric, "regressed", None, value, f"budget {budget} broken: {value:g}")
+
+
+def _speeds(base: Run, new: Run, speeds: Mapping[Moved, Judged]) -> Iterable[Verdict]:
+    """The verdicts on changed structures, at the first case of each."""
+    for moved, (_, record) in moved_structures(base, new).items():
+        if moved in speeds:
+            judged = speeds[moved]
+            slow = judged.slowdown
+            was, now = (slow.base_ns / 1e6, slow.new_ns / 1e6) if slow else (None, None)
+            yield Verdict(record.case, "latency_ms", judged.verdict, was, now, judged.reason)
 
 
 def _ended(record: Record) -> str:

@@ -66,11 +66,13 @@ def moved_structures(base: Run, new: Run) -> dict[tuple[str, str, str], tuple[Re
     return moved
 
 
-def speed_note(base: Run, new: Run) -> str:
-    """What can be said of speed and memory without measuring."""
+def speed_note(base: Run, new: Run, judged: int = 0) -> str:
+    """What can be said of speed and memory beside the ``judged`` structures that were run side by side."""
     moved = len(moved_structures(base, new))
     if not moved:
         return "speed and memory need no judging: every structure is the base's, on the same executorch"
     others = len({record.structure for record in new.records if record.structure}) - moved
     same = f"; {others} others are the base's, so they run alike" if others > 0 else ""
+    if judged:
+        return f"{judged} changed structures were run side by side with the base's{same}; peak memory is not judged"
     return f"speed and memory of {moved} changed structures are not judged{same}"

@@ -102,10 +102,12 @@ class Performance:
         # Imported here, not above: collecting needs none of it.
         from kdbench.cli.progress import Progress
         from kdbench.gate import compare, judged_budgets
+        from kdbench.rematch import rematches
         from kdbench.results import check_writable, save
         from kdbench.review import by_case
         from kdbench.rows import run_of
         from kdbench.session import conducted, execute
+        from kdbench.side import Side
         from kdbench.store import Store
 
         started = datetime.now(UTC)
@@ -130,7 +132,10 @@ class Performance:
             right = self.judge.base.correct(), {case: item.correct for case, item in items.items()}
             judge = self.judge
             unlimited = run.model_copy(update={"suite": run.suite | {"budgets": {}}})  # budgets have items of their own
-            comparison = compare(judge.base.run, unlimited, judge.allowances, right=right, margin=judge.margin)
+            speeds = rematches(judge.base, Side(folder, run), Store(places.store)) if timing else {}
+            comparison = compare(
+                judge.base.run, unlimited, judge.allowances, right=right, margin=judge.margin, speeds=speeds
+            )
         records = {record.case: record for record in run.records}
         compared = by_case(comparison, list(records)) if comparison else {}
         self.findings = Findings(run, folder, samples, records, verdicts, comparison, compared)

@@ -36,6 +36,27 @@ def test_a_regression_is_shown_with_its_reason_and_exits_1(results):
     assert len(lines) == 4
 
 
+def test_speed_is_judged_of_changed_structures_unless_exact_facts_are_all_that_is_asked_for(tmp_path):
+    base = made_up.run(broken=False)
+    made_up.on_disk(tmp_path, base)
+    made_up.on_disk(
+        tmp_path, made_up.with_record(base, KD8, structure="f" * 64).model_copy(update={"id": "20261125T000000Z-0001"})
+    )
+    shown = invoke(tmp_path, "made~1", "made", "--exact", "--store", str(tmp_path / "store"))
+    assert shown.return_value == 0
+    assert "note: speed and memory of 1 changed structures are not judged" in shown.output
+    shown = invoke(tmp_path, "made~1", "made", "--store", str(tmp_path / "store"))
+    assert shown.return_value == 4
+    assert f"incomparable  {KD8} latency_ms: speed not judged: the store" in shown.output
+
+
+@pytest.mark.parametrize("text", ["0.5", "0%", "-1%", "nan%", "101%", "much"])
+def test_a_bad_slow_down_is_one_line(results, text):
+    shown = invoke(results, "made~1", "made", "--slower", text)
+    assert isinstance(shown.exception, UsageError)
+    assert str(shown.exception) == f"--slower {text!r}: expected a slow-down such as 0.5%"
+
+
 def test_an_allowance_makes_it_ok(results):
     assert invoke(results, "made~1", "made", "--allow", "size_bytes=5%").return_value == 0
     assert invoke(results, "made~1", "made", "--allow", "size_bytes=4.9%").return_value == 1

@@ -1,0 +1,20 @@
+import numpy as np
+import pytest
+
+from kdbench.measures.duel import block_medians, bout
+
+
+def test_blocks_end_with_the_run_that_fills_them():
+    samples = np.array([4, 5, 6, 20, 1, 1, 1], dtype=np.int64)
+    assert block_medians(samples, 10).tolist() == [5.0, 20.0, 1.0]
+    assert block_medians(samples, 1).tolist() == samples.tolist()
+    assert block_medians(samples[:0], 10).tolist() == []
+
+
+def test_a_bout_pairs_the_blocks_of_a_round():
+    base = np.array([100.0, 200.0, 400.0, 100.0])  # the machine slows down and recovers
+    told = bout([base, base[:3] * 1.02, base * 0.99])
+    assert told.moved == pytest.approx(np.log(1.02))
+    assert told.still == pytest.approx(np.log(0.99))
+    assert told.blocks.shape == (3, 3)
+    assert (told.base_ns, told.new_ns) == (200.0, pytest.approx(204.0))

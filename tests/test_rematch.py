@@ -1,0 +1,93 @@
+import hashlib
+
+import made_up
+import pytest
+import torch
+from torch import nn
+
+from kdbench.gate import compare
+from kdbench.lowering.xnnpack import FP32
+from kdbench.rematch import rematches
+from kdbench.side import Side
+from kdbench.store import Store
+
+KD8 = "digits:resnet8-dscnn/kd/xnnpack-fp32/s0/host"
+SCRATCH8 = "digits:resnet8-dscnn/scratch/xnnpack-fp32/s0/host"
+OLD, NEW, WIDER = "1" * 64, "2" * 64, "3" * 64
+
+
+@pytest.fixture(scope="module")
+def programs():
+    """A small network's program, one with a layer more, and one that takes other inputs."""
+    torch.manual_seed(0)
+    made = {}
+    for name, layers, width in (("old", 1, 8), ("new", 2, 8), ("wider", 1, 9)):
+        network = nn.Sequential(*(nn.Linear(width, width) for _ in range(layers))).eval()
+        made[name] = FP32.lower(network, (torch.ones(1, width),)).buffer
+    return made
+
+
+@pytest.fixture
+def store(tmp_path, programs):
+    store = Store(tmp_path / "store")
+    for data in programs.values():
+        digest = hashlib.sha256(data).hexdigest()
+        with store.making("program", digest, {}, {}) as out:
+            (out / "program.pte").write_bytes(data)
+    return store
+
+
+def of(run, case, structure, program):
+    digest = hashlib.sha256(program).hexdigest()
+    return made_up.with_record(run, case, structure=structure, program_sha256=digest)
+
+
+def sides(tmp_path, base, new):
+    return Side(tmp_path, base), Side(tmp_path, new)
+
+
+def test_only_structures_that_changed_are_run_and_the_gate_tells_what_was_seen(tmp_path, store, programs):
+    base = of(made_up.run(broken=False), KD8, OLD, programs["old"])
+    new = of(base, KD8, NEW, programs["new"])
+    told = []
+    speeds = rematches(*sides(tmp_path, base, new), store, tell=lambda _done, text: told.append(text))
+    assert list(speeds) == [(OLD, NEW, "host")]
+    (judged,) = speeds.values()
+    assert judged.slowdown is not None
+    assert judged.slowdown.bouts >= 5
+    assert all(KD8 in text for text in told)
+    comparison = compare(base, new, speeds=speeds)
+    (verdict,) = [verdict for verdict in comparison.verdicts if verdict.metric == "latency_ms"]
+    assert (verdict.case, verdict.verdict, verdict.reason) == (KD8, judged.verdict, judged.reason)
+    assert verdict.base == judged.slowdown.base_ns / 1e6
+    assert comparison.notes[0].startswith("1 changed structures were run side by side with the base's; ")
+
+
+def test_nothing_runs_where_nothing_changed(tmp_path, store):
+    run = made_up.run()
+    assert rematches(*sides(tmp_path, run, run), store) == {}
+
+
+def test_lost_programs_and_other_inputs_are_incomparable(tmp_path, store, programs):
+    base = of(of(made_up.run(broken=False), KD8, OLD, programs["old"]), SCRATCH8, "4" * 64, b"lost")
+    new = of(of(base, KD8, WIDER, programs["wider"]), SCRATCH8, "5" * 64, programs["new"])
+    speeds = rematches(*sides(tmp_path, base, new), store)
+    told = {key[0]: judged for key, judged in speeds.items()}
+    assert {judged.verdict for judged in told.values()} == {"incomparable"}
+    assert told[OLD].reason == "speed not judged: it takes other inputs than the base's program"
+    assert "lacks the program of" in told["4" * 64].reason
+    assert compare(base, new, speeds=speeds).exit_code == 4
+
+
+def test_a_program_that_does_not_run_is_incomparable(tmp_path, store, programs, monkeypatch):
+    monkeypatch.setattr("kdbench.rematch.load", lambda _kind, _name: lambda _full: Failing())
+    base = of(made_up.run(broken=False), KD8, OLD, programs["old"])
+    (judged,) = rematches(*sides(tmp_path, base, of(base, KD8, NEW, programs["new"])), store).values()
+    assert (judged.verdict, judged.reason) == ("incomparable", "speed not judged: signal 11")
+
+
+class Failing:
+    def run(self, _job):
+        from kdbench.errors import StageError
+
+        raise StageError("signal 11", status="crashed")

@@ -105,9 +105,7 @@ def as_terminal(table: Table, width: int = 120, *, colour: bool = False) -> str:
         console.print(Text(line, style="dim"))
     if dropped:
         names = ", ".join(" ".join(filter(None, (column.heading, column.unit))) for column in dropped)
-        console.print(
-            Text(f"no room for: {names} (a wider terminal, --columns or --format csv shows them)", style="dim")
-        )
+        console.print(Text(f"no room for: {names} (a wider terminal or another --format shows them)", style="dim"))
     assert isinstance(console.file, io.StringIO)
     return "".join(f"{line.rstrip()}\n" for line in console.file.getvalue().splitlines())
 

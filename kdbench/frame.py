@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 CASE_COLUMNS = (
     "run", "suite", "version", "recipe", "machine", "partial",
-    "pair", "teacher", "student", "method", "seed", "target", "device", "runtime", "threads",
+    "pair", "teacher", "student", "method", "use", "seed", "target", "device", "runtime", "threads",
     "status", "reason", "reasons", "structure", "flags", "notes", "quality", "test_items", "latency_ms_spread",
 )  # fmt: skip
 """What ``frame`` says of a case besides its metrics.
 
-``recipe``: the kind of the student's recipe, ``fast`` or ``reference``; ``reasons``: why metrics are empty, by id;
-``flags``: joined by commas; ``notes``: what to know of the program, joined by semicolons; ``quality``: the metric that
-ranks; ``test_items``: how many it was judged on;
+``use``: the method that the suite calls ``method``; ``recipe``: the kind of the student's recipe, ``fast`` or
+``reference``; ``reasons``: why metrics are empty, by id; ``flags``: joined by commas; ``notes``: what to know of the
+program, joined by semicolons; ``quality``: the metric that ranks; ``test_items``: how many it was judged on;
 ``latency_ms_spread``: half the range of the medians of the processes that timed the structure, ms.
 """
 
@@ -55,6 +55,10 @@ DOMINATED_RULE = (
     "better in one"
 )
 
+TRAINED_OUT = 0.005
+"""Students are trained out where twice the epochs of ``scratch`` gain less quality than this."""
+
+_GAINS = ("longer_gain", "longer_gain_ci")
 _ROW = ["run", "suite", "version", "pair", "method", "target", "device"]
 
 
@@ -84,6 +88,8 @@ def summary(cases: pd.DataFrame, *, per_seed: bool = False) -> pd.DataFrame:
     of Student's 95 % interval of that mean over seeds (NaN with one seed, and for figures measured once a structure,
     which seeds do not vary); ``accuracy_test_ci``, the half-width of Wilson's 95 % interval for the size of the test
     set; ``latency_ms_spread``; and ``ID_ratio``, the share of the teacher's figure for the same target and device.
+    ``longer_gain``: what a student trained for longer on labels gained in quality on ``scratch``, the mean of the seeds
+    that both have, and ``longer_gain_ci``, half of its paired 95 % t interval.
     ``best`` and ``dominated`` follow ``BEST_RULE`` and ``DOMINATED_RULE``; rows per seed have neither.
     """
     ids = metrics_of(cases)
@@ -93,10 +99,11 @@ def summary(cases: pd.DataFrame, *, per_seed: bool = False) -> pd.DataFrame:
     _mark_shared(rows)
     _add_ratios(rows)
     if not per_seed:
+        _add_gains(rows, groups)
         _mark_best(rows, groups)
         _mark_dominated(rows)
     measured = [column for metric in ids for column in (metric, f"{metric}_ci")]
-    extra = ["accuracy_test_ci", "latency_ms_spread", *(f"{metric}_ratio" for metric in RATIOS)]
+    extra = ["accuracy_test_ci", "latency_ms_spread", *_GAINS, *(f"{metric}_ratio" for metric in RATIOS)]
     columns = [*SUMMARY_COLUMNS[:14], *(["seed"] if per_seed else []), *SUMMARY_COLUMNS[14:], *measured, *extra]
     return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys([*measured, *extra], "float64"))
 
@@ -106,6 +113,7 @@ def _speeds(run: Run) -> dict[tuple[str, str], Speed]:
 
 
 def _case(run: Run, record: Record, speeds: Mapping[tuple[str, str], Speed], ids: Sequence[str]) -> dict[str, Any]:
+    uses = {method["label"]: method["use"] for method in run.suite.get("methods", ())}
     speed = speeds.get((record.structure, record.device)) if record.structure else None
     medians = speed.process_medians_ms if speed else ()
     return {
@@ -116,6 +124,7 @@ def _case(run: Run, record: Record, speeds: Mapping[tuple[str, str], Speed], ids
         "machine": run.provenance.machine.slug,
         "partial": run.partial,
         **{key: getattr(record, key) for key in ("pair", "teacher", "student", "method", "seed", "target", "device")},
+        "use": str(uses.get(record.method, record.method)),
         "runtime": speed.runtime if speed else "",
         "threads": speed.threads if speed else 0,
         "status": record.status,
@@ -156,6 +165,7 @@ def _over_seeds(group: pd.DataFrame, ids: Sequence[str]) -> dict[str, Any]:
         "best": False,
         "dominated": False,
         "latency_ms_spread": _mean(well["latency_ms_spread"]),
+        **dict.fromkeys(_GAINS, math.nan),
     }
     for metric in ids:
         row[metric] = _mean(well[metric])
@@ -195,13 +205,25 @@ def _mark_shared(rows: list[dict[str, Any]]) -> None:
 
 
 def _add_ratios(rows: list[dict[str, Any]]) -> None:
-    place = ("run", "suite", "pair", "target", "device")
-    teachers = {tuple(row[key] for key in place): row for row in rows if row["method"] == TEACHER}
+    teachers = {_place(row): row for row in rows if row["method"] == TEACHER}
     for row in rows:
-        teacher = teachers.get(tuple(row[key] for key in place), {})
+        teacher = teachers.get(_place(row), {})
         for metric in RATIOS:
             whole = teacher.get(metric, math.nan)
             row[f"{metric}_ratio"] = row[metric] / whole if whole else math.nan
+
+
+def _add_gains(rows: list[dict[str, Any]], groups: Sequence[pd.DataFrame]) -> None:
+    used = [str(group.iloc[0]["use"]) for group in groups]
+    scores = [_scores(row, group) for row, group in zip(rows, groups, strict=True)]
+    plain = {_place(row): own for row, use, own in zip(rows, used, scores, strict=True) if use == "scratch"}
+    for row, use, own in zip(rows, used, scores, strict=True):
+        if use != "longer-scratch" or _place(row) not in plain:
+            continue
+        base = plain[_place(row)]
+        row["longer_gain"] = _mean((own - base).dropna())
+        if lead := _lead(row, own, base):
+            row["longer_gain_ci"] = lead.high - lead.estimate
 
 
 def _mark_best(rows: list[dict[str, Any]], groups: Sequence[pd.DataFrame]) -> None:
@@ -209,20 +231,31 @@ def _mark_best(rows: list[dict[str, Any]], groups: Sequence[pd.DataFrame]) -> No
     rivals: dict[tuple[Any, ...], list[tuple[dict[str, Any], pd.Series[Any]]]] = {}
     for row, group in zip(rows, groups, strict=True):
         if row["method"] != TEACHER and row["seeds"]:
-            scores = group[group["status"] == "ok"].set_index("seed")[row["quality"]].dropna()
-            rivals.setdefault(tuple(row[key] for key in ("run", "suite", "pair", "target", "device")), []).append(
-                (row, scores),
-            )
+            rivals.setdefault(_place(row), []).append((row, _scores(row, group)))
     for field in rivals.values():
         for row, scores in field:
             others = [other for rival, other in field if rival is not row]
             row["best"] = bool(others) and all(_leads(row, scores, other) for other in others)
 
 
-def _leads(row: Mapping[str, Any], scores: pd.Series[Any], other: pd.Series[Any]) -> bool:
+def _place(row: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(row[key] for key in ("run", "suite", "pair", "target", "device"))
+
+
+def _scores(row: Mapping[str, Any], group: pd.DataFrame) -> pd.Series[Any]:
+    """The quality of the cases that ended well, by seed."""
+    scores: pd.Series[Any] = group[group["status"] == "ok"].set_index("seed")[row["quality"]].dropna()
+    return scores
+
+
+def _lead(row: Mapping[str, Any], scores: pd.Series[Any], other: pd.Series[Any]) -> stats.Interval | None:
     seeds = scores.index.intersection(other.index)
     item = 1 / row["test_items"] if row["quality"] == "accuracy" and row["test_items"] else 0.0
-    lead = stats.paired_t(scores[seeds].to_numpy(), other[seeds].to_numpy(), resolution=item)
+    return stats.paired_t(scores[seeds].to_numpy(), other[seeds].to_numpy(), resolution=item)
+
+
+def _leads(row: Mapping[str, Any], scores: pd.Series[Any], other: pd.Series[Any]) -> bool:
+    lead = _lead(row, scores, other)
     if lead is None:
         return False
     return lead.low > 0 if _better(row["quality"]) == "higher" else lead.high < 0

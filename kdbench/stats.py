@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -192,7 +193,9 @@ def detectable_mean(deviation: float, n: int, level: float, power: float = 0.8) 
 
 def needed(deviation: float, mean: float, level: float, power: float = 0.8, most: int = 1000) -> int | None:
     """From how many differences of this deviation on ``detectable_mean`` is at most ``mean``; None above ``most``."""
-    return next((n for n in range(2, most + 1) if detectable_mean(deviation, n, level, power) <= mean), None)
+    counts = range(2, most + 1)
+    place = bisect_left(counts, True, key=lambda n: detectable_mean(deviation, n, level, power) <= mean)
+    return counts[place] if place < len(counts) else None
 
 
 def _t_quantile(freedom: int, confidence: float) -> float:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from kdbench.catalog import suggestion
 from kdbench.errors import UsageError
 from kdbench.frame import BEST_RULE, DOMINATED_RULE, RATIOS
-from kdbench.measures.metric import METRICS, Metric
+from kdbench.measures.metric import METRICS, Metric, metric_of
 from kdbench.published.match import FLAGGED_RULE, PUBLISHED, PUBLISHED_RULE
-from kdbench.spec import TEACHER
+from kdbench.uneven import mark_uneven
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -92,7 +92,7 @@ def table_of(summary: pd.DataFrame, columns: Sequence[str] = ()) -> Table:
     rows: list[dict[str, Any]] = [{str(key): value for key, value in row.items()} for row in summary.to_dict("records")]
     chosen = columns_of(rows, columns)
     notes: list[str] = []
-    _mark_uneven(rows)
+    mark_uneven(rows)
     _mark_repeated(rows, [column.id for column in chosen])
     sections: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in rows:
@@ -139,11 +139,6 @@ def _column(name: str) -> Column:
     metric = metric_of(name)
     unit = "" if metric.title.startswith(f"{metric.shown_unit} ") else metric.shown_unit
     return Column(name, metric.title, unit)
-
-
-def metric_of(name: str) -> Metric:
-    """The declared metric, or a plain one for an id that only a run knows."""
-    return METRICS.get(name) or Metric(name, "", "lower", "estimate", name, name, digits=4)
 
 
 def plain(text: object) -> str:
@@ -205,32 +200,11 @@ def _published_cell(row: Mapping[str, Any], notes: list[str]) -> Cell:
     return Cell(f"{row[PUBLISHED] * 100:.2f}", note, faint=bool(row["dominated"]), mark=mark)
 
 
-def _mark_uneven(rows: Sequence[dict[str, Any]]) -> None:
-    """``uneven`` of a row: what to say of a student that took more or fewer steps than most of its pair; else empty."""
-    steps: dict[tuple[Any, ...], Counter[float]] = {}
-    for row in rows:
-        taken = row.get("student_steps", math.nan)
-        if row["method"] != TEACHER and not math.isnan(taken):
-            steps.setdefault(_pair(row), Counter())[taken] += 1
-    for row in rows:
-        taken, counts = row.get("student_steps", math.nan), steps.get(_pair(row))
-        row["uneven"] = ""
-        if row["method"] != TEACHER and counts and not math.isnan(taken):
-            # Of equally frequent numbers the smallest: the recipe's own, since methods may only add to it.
-            usual = min(counts, key=lambda number: (-counts[number], number))
-            if taken != usual:
-                row["uneven"] = f"{row['method']}: its student took {taken / usual:.3g} times the steps of most"
-
-
 def _mark_repeated(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> None:
     """``repeated`` of a row: the reasons why several of its shown figures are missing, which one note can tell."""
     for row in rows:
         reasons = Counter(row["reasons"].get(id_, "") for id_ in columns)
         row["repeated"] = {reason for reason, count in reasons.items() if reason and count > 1}
-
-
-def _pair(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(row[key] for key in ("run", "suite", "pair"))
 
 
 def _text_cell(row: Mapping[str, Any], column: str, notes: list[str]) -> Cell:

@@ -1,25 +1,11 @@
 import made_up
 import pytest
+from laid import cells, table
 
 from kdbench.errors import UsageError
 from kdbench.formats import rows_of
-from kdbench.frame import frame, summary
 from kdbench.measures.metric import METRICS
 from kdbench.tables import BEST, DEFAULT_COLUMNS, DOMINATED, FLAGGED, NONE, SAME, digits_of, plain, table_of
-
-
-def table(run=None, columns=(), **options):
-    return table_of(summary(frame([run or made_up.run()]), **options), columns)
-
-
-def cells(laid, method, target, section=0):
-    ids = [column.id for column in laid.columns]
-    (found,) = [
-        dict(zip(ids, row, strict=True))
-        for row in laid.sections[section].rows
-        if (row[0].text, row[1].text) == (method, target)
-    ]
-    return found
 
 
 def test_the_default_columns_tell_the_story():
@@ -163,35 +149,6 @@ def test_times_have_at_most_five_significant_digits(metric, value, digits):
 
 def test_names_from_files_cannot_draw_on_the_terminal():
     assert plain("a\x1b[31mb\nc\td") == "a?[31mb c d"
-
-
-def longer(whole, method, **metrics):
-    for rec in whole.records:
-        if rec.method == method and rec.status == "ok":
-            whole = made_up.with_record(whole, rec.case, metrics=metrics)
-    return whole
-
-
-def test_a_row_says_when_its_student_learnt_for_longer_than_most():
-    run = longer(made_up.run(), "scratch", student_steps=1920.0)
-    for options in ({}, {"per_seed": True}):
-        laid = table(run, **options)
-        noted = {row[0].text: laid.notes[row[0].note - 1] for row in laid.sections[1].rows if row[0].note}
-        assert noted == {"scratch": "scratch: its student took 4 times the steps of most"}
-
-
-def test_steps_of_a_failed_row_stand_beside_its_reason():
-    laid = table(longer(made_up.run(), "fitnet", student_steps=960.0))
-    noted = laid.notes[cells(laid, "fitnet", "xnnpack-int8")["method"].note - 1]
-    assert noted.endswith("s1 crashed: signal 11 (SIGSEGV); fitnet: its student took 2 times the steps of most")
-
-
-def test_teachers_equal_steps_and_runs_that_did_not_count_are_not_noted():
-    assert len(table(longer(made_up.run(), "teacher", student_steps=9.0)).notes) == 3
-    old = made_up.run()
-    for method in ("teacher", "scratch", "kd", "fitnet"):
-        old = longer(old, method, student_steps=None)
-    assert len(table(old).notes) == 3
 
 
 def test_what_a_row_spent_is_a_column_to_choose():

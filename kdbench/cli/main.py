@@ -21,6 +21,7 @@ from kdbench.cli import (
     inspect,
     measure,
     profile,
+    rank,
     results,
     run,
     table,
@@ -39,6 +40,7 @@ def cli() -> None:
     \b
     kdbench run digits               a suite: trains, lowers, measures, prints the table
     kdbench table digits             the newest run's table again, in any format
+    kdbench rank digits              which method wins, by how much, and whether these seeds can tell
     kdbench compare BASE NEW         what changed between two runs, with an exit code
     kdbench baseline save RUN        what later runs are judged against, to be committed
     kdbench measure FILE.pte         size, latency and memory of any ExecuTorch program
@@ -55,6 +57,7 @@ def cli() -> None:
 for module in (
     run,
     table,
+    rank,
     compare,
     baseline,
     history,

@@ -143,3 +143,8 @@ METRICS: dict[str, Metric] = {
         Metric("backwards", "count", "lower", "estimate", "bwd", "items backward, peer or assistant too", 1, "", 0),
     )
 }
+
+
+def metric_of(name: str) -> Metric:
+    """The declared metric, or a plain one for an id that only a run knows."""
+    return METRICS.get(name) or Metric(name, "", "lower", "estimate", name, name, digits=4)

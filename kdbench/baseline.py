@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from kdbench.errors import MeasureError, UsageError
 from kdbench.measures.metric import METRICS
+from kdbench.privacy import cleaned
 from kdbench.records import RUN_FILE, Fact, Record, Run, Sha256, read_run, run_text
 from kdbench.results import named_folder
 from kdbench.store import STORE_HINT, file_sha256
@@ -158,7 +159,7 @@ def save_baseline(
             programs=programs,
             files={path.relative_to(out).as_posix(): file_sha256(path) for path in files},
         )
-        table = json.dumps(manifest.model_dump(mode="json"), indent=1, sort_keys=True, ensure_ascii=False)
+        table = json.dumps(cleaned(manifest.model_dump(mode="json")), indent=1, sort_keys=True, ensure_ascii=False)
         (out / BASELINE_FILE).write_text(table + "\n", encoding="utf-8")
     return read_baseline(folder)
 

@@ -59,11 +59,12 @@ class Harness:
             pytest.UsageError: bad input that only shows when data, methods and devices are loaded.
         """
         from kdbench.suite_items import MeasureItem
-        from kdbench.verdict_items import VerdictItem
 
         option = session.config.option
         if option.collectonly or (session.testsfailed and not option.continue_on_collection_errors):
             return
+        from kdbench.verdict_items import VerdictItem
+
         items = [item for item in session.items if isinstance(item, MeasureItem | VerdictItem)]
         for performance in self._performances.values():
             mine = [item for item in items if item.performance is performance]

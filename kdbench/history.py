@@ -29,8 +29,13 @@ if TYPE_CHECKING:
 
 DEFAULT_METRICS = ("accuracy", "size_bytes", "arena_bytes", "latency_ms")
 
-PENALTY = 3.0
-"""Of a change point, in s^2 * ln(n): one more mean and one more place, and a half, as the modified BIC asks for."""
+PENALTY = 5.0
+"""Of a change point, in s^2 * ln(n).
+
+Chosen by simulation of normal series that do not move: 6 % of those of 6 to 10 runs are cut, 1 % from 20 runs on (BIC's
+3 cuts 15 % and 5 %). A step of 5 s in the middle is found 84 times of 100 in 6 runs and always in 20, one of 3 s 49 and
+88 times.
+"""
 
 LEAST = 6
 """From how many points on a figure that scatters is cut into levels."""

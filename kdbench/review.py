@@ -40,7 +40,7 @@ class Line:
     def told(self) -> str:
         """The verdict in words, without line breaks."""
         text = plain(self.verdict)
-        return f"{text} [and {self.more} more cases]" if self.more else text
+        return f"{text} [and {self.more} more case{'s' * (self.more > 1)}]" if self.more else text
 
 
 def lines_of(comparison: Comparison) -> list[Line]:

@@ -63,10 +63,10 @@ def test_it_is_updated_with_a_reason_and_keeps_its_history(ground, tmp_path):
     with pytest.raises(UsageError, match="suite 'made' has a baseline; replace it with kdbench baseline update"):
         save(ground, tmp_path)
     later = ground[0].model_copy(update={"id": "20261125T000000Z-0001"})
-    found = save(ground, tmp_path, later, reason="a wider student")
+    found = save(ground, tmp_path, later, reason="a wider student, see /home/someone/notes.txt")
     assert [(saved.run, saved.reason) for saved in found.manifest.history] == [
         ("20261124T040506Z-00ab", "the first"),
-        ("20261125T000000Z-0001", "a wider student"),
+        ("20261125T000000Z-0001", "a wider student, see notes.txt"),  # records hold no path
     ]
     assert sorted(path.name for path in (tmp_path / "baselines").iterdir()) == ["made"]
     with pytest.raises(UsageError, match="suite 'made' has no baseline to update; start with kdbench baseline save"):

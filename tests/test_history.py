@@ -90,10 +90,14 @@ def test_a_level_is_found_where_it_begins():
     assert moves(series("latency_ms", [1.0] * 10)) == moves(series("accuracy", [0.9] * 10)) == []
 
 
-def test_series_that_do_not_move_are_rarely_cut():
+@pytest.mark.parametrize(("runs", "most", "least"), [(8, 0.1, 0.85), (20, 0.03, 0.97)])
+def test_series_that_do_not_move_are_rarely_cut_and_clear_steps_are_found(runs, most, least):
     draw = np.random.default_rng(4)
-    cut = sum(bool(moves(series("accuracy", row))) for row in draw.normal(0.9, 0.01, (400, 20)))
-    assert cut / 400 < 0.1, PENALTY
+    still = draw.normal(0.9, 0.01, (300, runs))
+    assert np.mean([bool(moves(series("accuracy", row))) for row in still]) <= most, PENALTY
+    stepped = still - 0.05 * (np.arange(runs) >= runs // 2)
+    found = [[int(move.after.commit[1:]) for move in moves(series("accuracy", row))] for row in stepped]
+    assert np.mean([any(abs(place - runs // 2) <= 1 for place in places) for places in found]) >= least
 
 
 def test_sparks():
@@ -112,7 +116,7 @@ def test_the_command(results):
         "    moved 10.9 kB -> 11.1 kB at run 20261103T000000Z-0000, commit 0000000000, after 0000000000",
         f"  latency (amd-epyc-linux-x86-64 {machine}, 1 threads)  ▄▄▄  10.60 us  (3 runs, 3 seeds; {few})",
         f"  latency (other {other}, 1 threads)                  ▄  10.60 us  (1 runs, 3 seeds; {few})",
-        "levels of what scatters: PELT (ruptures), changed mean, penalty 3 s^2 ln(n), at least 2 runs a level",
+        "levels of what scatters: PELT (ruptures), changed mean, penalty 5 s^2 ln(n), at least 2 runs a level",
     ]
     table = json.loads(CliRunner().invoke(command, [*words, "--format", "json", "--results", str(results)]).output)
     assert [len(each["moves"]) for each in table["series"]] == [1, 0, 0]

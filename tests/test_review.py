@@ -38,9 +38,9 @@ KD, AT, DKD = (CASE.format(method) for method in ("kd", "at", "dkd"))
 def test_the_worst_comes_first_and_what_is_the_same_of_several_cases_once():
     assert review.terminal(COMPARISON).splitlines() == [
         "A -> B: 2 regressed, 1 no-baseline, 4 inconclusive, 1 improved, 1 ok",
-        f"regressed     {KD} size_bytes: 1 -> 2 (+100.00%) [and 1 more cases]",
+        f"regressed     {KD} size_bytes: 1 -> 2 (+100.00%) [and 1 more case]",
         f"no-baseline   {DKD} status: the base run has no such case",
-        f"inconclusive  {KD} ece: 1 -> 2: {FOLLOWED} [and 1 more cases]",
+        f"inconclusive  {KD} ece: 1 -> 2: {FOLLOWED} [and 1 more case]",
         f"inconclusive  {KD} accuracy: 3 lost, 1 gained",
         f"inconclusive  {AT} accuracy: 4 lost, 2 gained",
         "improved      digits:resnet8-dscnn/kd/xnnpack-int8/s0/host params: 2 -> 1 (-50.00%)",
@@ -85,7 +85,7 @@ def test_the_outcome_in_a_word(words, outcome):
 
 def test_github_gets_errors_and_notices_that_stay_on_their_line():
     lines = review.github(COMPARISON).splitlines()
-    assert lines[0] == f"::error title=kdbench%3A regressed::{KD} size_bytes: 1 -> 2 (+100.00%25) [and 1 more cases]"
+    assert lines[0] == f"::error title=kdbench%3A regressed::{KD} size_bytes: 1 -> 2 (+100.00%25) [and 1 more case]"
     assert [line.partition(" ")[0] for line in lines] == ["::error", "::error", "::notice", "::notice", "::notice"]
     hostile = Comparison("digits", "A", "B", (verdict("kd", "ece", "regressed", "1\n::error::no"),))
     assert review.github(hostile) == f"::error title=kdbench%3A regressed::{KD} ece: 1 ::error::no\n"

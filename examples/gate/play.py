@@ -71,9 +71,10 @@ class Repository:
 def main() -> int:
     with tempfile.TemporaryDirectory(prefix="kdbench-gate-") as folder:
         repository = Repository(Path(folder))
+        repository.commit("A student")
         repository.run(sys.executable, "-m", "kdbench", "run", SHELF)
         repository.run(sys.executable, "-m", "kdbench", "baseline", "save", "shelf")
-        repository.commit("A student, and the baseline that it must keep")
+        repository.commit("The baseline that the student must keep")
         first = repository.ci("green")
 
         repository.resize(NARROW, WIDE)

@@ -10,7 +10,7 @@ import pandas as pd
 
 from kdbench.formats import as_latex, as_markdown, as_terminal
 from kdbench.measures.metric import metric_of
-from kdbench.ranking import LEVEL, MIN_SEEDS, POWER
+from kdbench.ranking import CONTROLS, LEVEL, MIN_SEEDS, POWER
 from kdbench.tables import BEST, NONE, Cell, Column, Section, Table, digits_of, plain
 
 if TYPE_CHECKING:
@@ -34,7 +34,9 @@ def verdict(ranking: Ranking) -> str:
     if ahead:
         told = ", ".join(f"{method} by {_lead(ranking, lead)} {unit}" for method, lead in ahead.items())
         return f"ahead of scratch beyond chance: {told}"
-    method, lead = max(tested.items(), key=lambda item: item[1].interval.estimate)
+    controls = {one.method for one in ranking.standings if one.use in CONTROLS}
+    taught = {method: lead for method, lead in tested.items() if method not in controls} or tested
+    method, lead = max(taught.items(), key=lambda item: item[1].interval.estimate)
     near = f"nearest is {method}, {_lead(ranking, lead)} {unit} (p = {_p(lead.adjusted)} of {len(tested)} comparisons)"
     smallest = f"its {lead.n} seeds would have shown {lead.detectable * _scale(ranking):.2f} {unit}"
     seeds = f"{lead.seeds} seeds" if lead.seeds else "more than 1,000 seeds"

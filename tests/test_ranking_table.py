@@ -43,6 +43,16 @@ def test_the_verdict_says_what_the_seeds_could_have_shown_where_nobody_wins():
     assert told.endswith("seeds")
 
 
+def test_the_nearest_is_a_method_and_not_a_control():
+    run = made_up.run(broken=False)
+    methods = [m | {"use": "longer-scratch"} if m["label"] == "kd" else m for m in run.suite["methods"]]
+    run = run.model_copy(update={"suite": run.suite | {"methods": methods}})
+    for record in run.records:
+        if record.seed == 0 and record.method in ("kd", "fitnet"):
+            run = made_up.with_record(run, record.case, metrics={"accuracy": 0.5})
+    assert "nearest is fitnet" in verdict(rankings([run])[0])
+
+
 def test_the_verdict_says_what_is_lacking():
     assert verdict(rankings([without(made_up.run(), "scratch")])[0]).startswith("no scratch was run")
     two = made_up.run()

@@ -174,14 +174,14 @@ def _standing(method: str, cases: Sequence[tuple[Run, Record]], metric: str) -> 
         use=uses.get(method, method),
         quality={record.seed: float(record.metrics[metric] or 0.0) for record in well},
         failed=len(cases) - len(well),
-        validation=_mean(_validation(run, record) for run, record in cases),
+        validation=_mean(validation(run, record) for run, record in cases),
         agreement=_mean(record.metrics.get("agreement") for record in well),
         cost=_mean(record.metrics.get("train_cost") for record in well),
         leads={},
     )
 
 
-def _validation(run: Run, record: Record) -> float | None:
+def validation(run: Run, record: Record) -> float | None:
     """What the student of a case validated at in its last epoch."""
     network = next((one for one in run.networks if one.checkpoint_sha256 == record.checkpoint_sha256), None)
     curves = network.curves if network else ()

@@ -20,6 +20,7 @@ from kdbench.cli import (
     history,
     inspect,
     measure,
+    pick,
     profile,
     rank,
     results,
@@ -41,6 +42,7 @@ def cli() -> None:
     kdbench run digits               a suite: trains, lowers, measures, prints the table
     kdbench table digits             the newest run's table again, in any format
     kdbench rank digits              which method wins, by how much, and whether these seeds can tell
+    kdbench pick digits              what to ship under limits: --where "accuracy>=0.9"
     kdbench compare BASE NEW         what changed between two runs, with an exit code
     kdbench baseline save RUN        what later runs are judged against, to be committed
     kdbench measure FILE.pte         size, latency and memory of any ExecuTorch program
@@ -58,6 +60,7 @@ for module in (
     run,
     table,
     rank,
+    pick,
     compare,
     baseline,
     history,

@@ -4,7 +4,7 @@
 there, so that they may span days. A trial is a suite of twelve programs, compared with itself: convolutional networks of
 about 10 us to 100 ms and a perceptron whose weights fit no cache, fp32 and int8, on one thread or two. Eleven new programs
 have the structure of the base's and other weights; one, drawn at random, has been widened until it is slower by about 0.5,
-1, 2 or 5 % (the true ratio, measured over forty processes, is in ``results/gate-truth.json``), or by nothing. In half of the trials
+1, 2 or 5 % (the true ratio, measured over 24 processes, is in ``results/gate-truth.json``), or by nothing. In half of the trials
 another process keeps a core busy. All are judged by ``slowdown.judge`` as in a comparison.
 
 Claims: at most 3 of 600 unchanged programs are called slower (with fewer trials: the upper end of the 95 % interval of the
@@ -41,7 +41,7 @@ from kdbench.slowdown import judge, slowdown_of
 HERE = Path(__file__).parent / "results"
 TRIALS, TRUTH = HERE / "gate.jsonl", HERE / "gate-truth.json"
 SHARES = (0.005, 0.01, 0.02, 0.05)
-LONG = 40
+LONG = 24
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 ``python benchmarks/gate.py --trials N`` adds N trials to ``results/gate.jsonl`` and writes ``results/gate.md`` of all that are
 there, so that they may span days. A trial is a suite of twelve programs, compared with itself: convolutional networks of
 about 10 us to 100 ms and a perceptron whose weights fit no cache, fp32 and int8, on one thread or two. Eleven new programs
-have the structure of the base's and other weights; one, drawn at random, has been widened until it is slower by about 0.5,
-1, 2 or 5 % (the true ratio, measured over 24 processes, is in ``results/gate-truth.json``), or by nothing. In half of the trials
+have the structure of the base's and other weights; one, drawn at random, has been widened until it is to do about 0.5,
+1, 2 or 5 % more work (the true ratio, measured over ten processes, is in ``results/gate-truth.json``), or by nothing. In half of the trials
 another process keeps a core busy. All are judged by ``slowdown.judge`` as in a comparison.
 
 Claims: at most 3 of 600 unchanged programs are called slower (with fewer trials: the upper end of the 95 % interval of the
@@ -32,8 +32,8 @@ import torch
 from scipy.stats import binomtest, mannwhitneyu
 from torch import nn
 
+from kdbench.catalog import load
 from kdbench.devices.host import host
-from kdbench.lowering.shipped import lower
 from kdbench.machine import libraries, machine
 from kdbench.measures.duel import BLOCK_NS, Duellists, block_medians, fight
 from kdbench.slowdown import judge, slowdown_of
@@ -41,35 +41,48 @@ from kdbench.slowdown import judge, slowdown_of
 HERE = Path(__file__).parent / "results"
 TRIALS, TRUTH = HERE / "gate.jsonl", HERE / "gate-truth.json"
 SHARES = (0.005, 0.01, 0.02, 0.05)
-LONG = 24
+LONG = 10
 
 
 @dataclass(frozen=True)
 class Class:
-    """A network: images of this side, convolutions of this width and number, or a perceptron where there are none."""
+    """Images of this side, convolutions of this width and number, and a side chain on the image shrunk by ``pool``.
+
+    A side of 1: a perceptron.
+    """
 
     name: str
     precision: str
     side: int
     width: int
     depth: int
+    pool: int
+
+    @property
+    def macs(self) -> int:
+        taps = 1 if self.side == 1 else 9
+        return self.side**2 * taps * self.width * (self.width * self.depth + 3 * (self.side > 1))
+
+    @property
+    def macs_a_unit(self) -> int:
+        return (self.side // self.pool) ** 2 * (self.width + 16)
 
 
 CLASSES = (
     *(
-        Class(f"{name} {precision}", precision, side, width, depth)
-        for name, side, width, depth in (
-            ("tiny", 12, 8, 1),
-            ("small", 16, 32, 2),
-            ("medium", 32, 32, 3),
-            ("large", 48, 64, 6),
+        Class(f"{name} {precision}", precision, side, width, depth, pool)
+        for name, side, width, depth, pool in (
+            ("tiny", 12, 8, 1, 12),
+            ("small", 16, 32, 2, 4),
+            ("medium", 32, 32, 3, 4),
+            ("large", 48, 64, 6, 2),
         )
         for precision in ("fp32", "int8")
     ),
-    Class("huge fp32", "fp32", 96, 64, 8),
-    Class("huge int8", "int8", 128, 96, 12),
-    Class("giant fp32", "fp32", 160, 128, 6),
-    Class("memory fp32", "fp32", 1, 2048, 3),
+    Class("huge fp32", "fp32", 64, 64, 8, 1),
+    Class("huge int8", "int8", 96, 96, 10, 1),
+    Class("giant fp32", "fp32", 96, 128, 6, 1),
+    Class("memory fp32", "fp32", 1, 2048, 3, 1),
 )
 
 
@@ -80,16 +93,18 @@ class Network(nn.Module):
         super().__init__()
         if of.side == 1:
             layers = [layer for _ in range(of.depth) for layer in (nn.Linear(of.width, of.width), nn.ReLU())]
-            self.body = nn.Sequential(*layers)
+            aside = [nn.Linear(of.width, hidden), nn.ReLU(), nn.Linear(hidden, 16)]
         else:
             layers = [nn.Conv2d(3, of.width, 3, padding=1), nn.ReLU()]
             for _ in range(of.depth):
                 layers += [nn.Conv2d(of.width, of.width, 3, padding=1), nn.ReLU()]
-            self.body = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
-        self.aside = nn.Sequential(nn.Linear(of.width, hidden), nn.ReLU(), nn.Linear(hidden, 16))
+            aside = [nn.AvgPool2d(of.pool)] if of.pool > 1 else []
+            aside += [nn.Conv2d(of.width, hidden, 1), nn.ReLU(), nn.Conv2d(hidden, 16, 1)]
+            aside += [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+        self.layers = nn.Sequential(*layers, *aside)
 
     def forward(self, items: torch.Tensor) -> torch.Tensor:
-        return self.aside(self.body(items))
+        return self.layers(items)
 
 
 def shape(of: Class) -> tuple[int, ...]:
@@ -102,7 +117,8 @@ def program(of: Class, hidden: int, seed: int, folder: Path) -> Path:
         torch.manual_seed(seed)
         network = Network(of, hidden).eval()
         items = torch.randn(33, *shape(of))
-        lower(network, items[0], f"xnnpack-{of.precision}", calibration=list(items[1:])).save(path)
+        target = load("targets", f"xnnpack-{of.precision}")
+        path.write_bytes(target.lower(network, (items[0],), [(item,) for item in items[1:]]).buffer)
     return path
 
 
@@ -117,18 +133,16 @@ def longer(of: Class, base: Path, new: Path, bouts: int) -> float:
 
 
 def truth(folder: Path) -> dict[str, dict[str, dict[str, float]]]:
-    """How wide each class is at first and when it is slower, and by how much it then is; measured once."""
+    """How wide the side chain of each class is when it is slower, and by how much it then is; measured once."""
     if TRUTH.exists():
         return json.loads(TRUTH.read_text(encoding="utf-8"))
     found: dict[str, dict[str, dict[str, float]]] = {}
     for of in CLASSES:
         base = program(of, 64, 0, folder)
-        step = 4096 if of.side == 1 or of.side > 90 else 1024
-        slope = longer(of, base, program(of, 64 + step, 0, folder), 5) / step
         found[of.name] = {}
         for share in SHARES:
-            hidden = 64 + max(16, 16 * round(share / slope / 16))
-            true = longer(of, base, program(of, hidden, 0, folder), 8 if of.name.startswith("giant") else LONG)
+            hidden = 64 + 8 * max(1, round(share * of.macs / of.macs_a_unit / 8))
+            true = longer(of, base, program(of, hidden, 0, folder), LONG)
             found[of.name][str(share)] = {"hidden": hidden, "true": true}
             print(f"{of.name}: {hidden} units are {true:+.2%}", flush=True)
     TRUTH.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

@@ -4,8 +4,8 @@ A time of another minute or process says little of small changes; two programs i
 milliseconds, say much. A bout is one fresh process: base, new and a second copy of base, loaded in random order, run in
 rounds of one block each in random order. What a bout says is the logarithm of new over base, each by the tenth
 percentile of its blocks: what else runs here only ever adds time, so that fast blocks are the ones that it left alone.
-(With six busy processes on two cores, two copies of a program of 8 ms differ by 0.8 % between processes so, standard
-deviation, and by 13 to 45 % by medians.) The second copy over the first says what this machine makes of no change at all.
+(Six busy processes on two cores: two copies of a program of 8 ms differ between processes by 0.8 % so, standard
+deviation, and by 13 to 45 % by medians.) The second copy over the first says what this machine makes of no change.
 """
 
 from __future__ import annotations

@@ -95,7 +95,7 @@ PLANTS = (
         return XnnpackPartitioner(configs=kept)
     return XnnpackPartitioner(enable_bf16=True)""",
         ("delegated",),
-        ("size_bytes", "download_bytes", "arena_bytes", "weight_bytes"),
+        ("size_bytes", "download_bytes", "arena_bytes", "weight_bytes", "latency_ms"),
     ),
 )
 REFACTORING = (

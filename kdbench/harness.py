@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _SHARED = (
     "method", "option", "seeds", "jobs", "train-device", "store", "results", "quick", "baseline", "allow", "margin",
+    "slower", "exact",
 )  # fmt: skip
 _WORDS = re.compile(rf"(?<![\w-])(?:--(?P<name>{'|'.join(_SHARED)})|-o)(?![\w-])")
 
@@ -179,8 +180,8 @@ def _judge(suite: Suite, config: pytest.Config) -> Judge | None:
     """What the suite is compared with, seen to be comparable before anything is trained."""
     option = config.option
     if option.kdbench_baseline is None:
-        for name in ("allow", "margin"):
-            if getattr(option, f"kdbench_{name}") is not None:
+        for name in ("allow", "margin", "slower", "exact"):
+            if getattr(option, f"kdbench_{name}") not in (None, False):
                 raise UsageError(f"--{name} judges nothing without --baseline")
         return None
     from kdbench import allowance
@@ -194,7 +195,9 @@ def _judge(suite: Suite, config: pytest.Config) -> Judge | None:
     base = side(option.kdbench_baseline, Path(option.kdbench_results or default_results()), suite.name)
     if why := apart(base.run.suite, suite.model_dump(mode="json")):
         raise UsageError(f"--baseline {option.kdbench_baseline}: {why}")
-    return Judge(base, allowances, margin)
+    if option.kdbench_exact:
+        return Judge(base, allowances, margin, None)
+    return Judge(base, allowances, margin, allowance.effect(option.kdbench_slower or "0.5%"))
 
 
 def _jobs(text: str | None) -> int | None:
@@ -210,7 +213,7 @@ def _verdicts(performance: Performance, case: str | None) -> Mapping[str, str]:
         return {}
     from kdbench.verdict_items import judged_metrics
 
-    return judged_metrics(performance.judge.base.run.records, case)
+    return judged_metrics(performance.judge, case)
 
 
 def _check_names(performance: Performance, measures: Mapping[str, tuple[str, ...]], names: Sequence[str]) -> None:

@@ -38,11 +38,15 @@ class Places:
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """What a performance is compared with, and how much worse it may be (see ``gate.compare``)."""
+    """What a performance is compared with, and how much worse it may be (see ``gate.compare``).
+
+    ``effect``: the least slow-down that counts (``rematch.rematches``), None where no speed is to be judged.
+    """
 
     base: Side
     allowances: Mapping[str, float]
     margin: float
+    effect: float | None
 
 
 @dataclass(frozen=True)
@@ -132,7 +136,8 @@ class Performance:
             right = self.judge.base.correct(), {case: item.correct for case, item in items.items()}
             judge = self.judge
             unlimited = run.model_copy(update={"suite": run.suite | {"budgets": {}}})  # budgets have items of their own
-            speeds = rematches(judge.base, Side(folder, run), Store(places.store)) if timing else {}
+            store, effect = Store(places.store), judge.effect
+            speeds = rematches(judge.base, Side(folder, run), store, effect=effect) if effect is not None else {}
             comparison = compare(
                 judge.base.run, unlimited, judge.allowances, right=right, margin=judge.margin, speeds=speeds
             )

@@ -23,6 +23,8 @@ _OPTIONS: tuple[tuple[str, dict[str, str | bool]], ...] = (
     ("--kdbench-baseline", {"help": "judge against it: baseline (the suite's own), baseline:SUITE, a folder or a run"}),
     ("--kdbench-allow", {"action": "append", "help": "how much worse an exact fact may become: METRIC=PERCENT%%"}),
     ("--kdbench-margin", {"help": "how far quality may fall, in points (default 0.5)"}),
+    ("--kdbench-slower", {"help": "the least slow-down that counts: PERCENT%% (default 0.5%%)"}),
+    ("--kdbench-exact", {"action": "store_true", "help": "judge no speed: run no program beside the baseline's"}),
     ("--kdbench-store", {"help": "where checkpoints, programs and predictions are kept (else KDBENCH_STORE)"}),
     ("--kdbench-results", {"help": "where runs are written (else KDBENCH_RESULTS, else results)"}),
 )

@@ -86,7 +86,7 @@ class CaseNode(pytest.Collector):
         if performance.judge:
             from kdbench.verdict_items import VerdictItem, judged_metrics
 
-            for name, metric in judged_metrics(performance.judge.base.run.records, self.case.id).items():
+            for name, metric in judged_metrics(performance.judge, self.case.id).items():
                 if performance.has(self.case.id, name):
                     told = again(performance.written, self.case.id, name, self.config.option)
                     facts = {"metric": metric, "case": self.case, "performance": performance, "again": told}
@@ -191,8 +191,8 @@ class MeasureItem(pytest.Function):
 def again(suite: str, case: str, measure: str, option: Any) -> str:
     """The command that measures and judges this again, with the options of the session that change the suite."""
     words = ["pytest", f"{suite}::{case}::{measure}"]
-    words += ["--kdbench-quick"] * bool(option.kdbench_quick)
-    for name in ("method", "option", "seeds", "train_device", "baseline", "allow", "margin"):
+    words += ["--kdbench-quick"] * bool(option.kdbench_quick) + ["--kdbench-exact"] * bool(option.kdbench_exact)
+    for name in ("method", "option", "seeds", "train_device", "baseline", "allow", "margin", "slower"):
         given: Sequence[str] | str | None = getattr(option, f"kdbench_{name}")
         for value in [given] if isinstance(given, str) else given or ():
             words += [f"--kdbench-{name.replace('_', '-')}", value]

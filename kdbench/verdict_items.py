@@ -10,16 +10,18 @@ from kdbench.measures.metric import METRICS
 from kdbench.review import FAILING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from kdbench.gate import Verdict
-    from kdbench.performance import Performance
+    from kdbench.performance import Judge, Performance
     from kdbench.plan import Case
-    from kdbench.records import Record
 
 BASELINE = "baseline"
 """The measure of these items: ``-m "kdbench(measure='baseline')"`` chooses them alone."""
+
+SPEED = "latency_ms"
+"""The metric that a rematch of two programs judges."""
 
 STATUS = "status"
 """How a case ended; its item also reports what has no item of its own."""
@@ -63,7 +65,7 @@ class VerdictItem(pytest.Item):
             return [verdict for verdict in mine if verdict.metric == self.metric]
         judge = self.performance.judge
         assert judge is not None
-        others = set(judged_metrics(judge.base.run.records, self.case.id).values()) - {STATUS}
+        others = set(judged_metrics(judge, self.case.id).values()) - {STATUS}
         return [verdict for verdict in mine if verdict.metric not in others]
 
 
@@ -91,9 +93,13 @@ class LostCases(pytest.Item):
             )
 
 
-def judged_metrics(records: Iterable[Record], case: str) -> dict[str, str]:
-    """What there is an item for, by its name: how the case ended, and every exact figure that the baseline has."""
-    base = next((record for record in records if record.case == case), None)
+def judged_metrics(judge: Judge, case: str) -> dict[str, str]:
+    """What there is an item for, by its name: how the case ended, every exact figure that the baseline has, and speed.
+
+    The speed of a structure that changed is reported by the first of its cases; no other can have become slower.
+    """
+    base = next((record for record in judge.base.run.records if record.case == case), None)
     known = base.metrics if base and base.status == "ok" else {}
-    exact = (name for name, metric in METRICS.items() if metric.tier == "exact" and known.get(name) is not None)
-    return {f"{BASELINE}:{metric}": metric for metric in (STATUS, *exact)}
+    metrics = [name for name, metric in METRICS.items() if metric.tier == "exact" and known.get(name) is not None]
+    speed = [SPEED] * bool(base and base.structure and judge.effect is not None)
+    return {f"{BASELINE}:{metric}": metric for metric in (STATUS, *metrics, *speed)}

@@ -109,7 +109,8 @@ def test_a_session_in_which_nothing_changed_is_green_and_times_nothing(place):
     names = {name for case, name in cases if case == S0}
     assert {"baseline:status", "baseline:accuracy", "baseline:size_bytes", "baseline:delegated"} <= names
     assert all(name.startswith("baseline:") for name in names)
-    assert not {"baseline:latency_ms", "baseline:peak_rss_bytes"} & names
+    assert "baseline:latency_ms" in names  # proven to run alike, so not run
+    assert "baseline:peak_rss_bytes" not in names
     properties = {each.get("name"): each.get("value") for each in cases[S0, "baseline:accuracy"].iter("property")}
     assert properties == {"accuracy": "ok: unchanged: all 540 items as before"}
     assert "kdbench: small against its baseline" in done.stdout
@@ -161,6 +162,27 @@ def test_the_first_seed_reports_what_is_said_of_all(place):
     )  # fmt: skip
     for case in (S1, S2):
         assert {child.tag for child in place.cases()[case, "baseline:accuracy"]} <= {"properties"}
+    place.alter(run={"records": run.records})
+
+
+@pytest.mark.slow
+def test_speed_that_cannot_be_judged_is_seen_unless_it_is_not_asked_for(place):
+    run = read_run(place.base)
+    records = tuple(
+        record.model_copy(update={"structure": "f" * 64}) if record.method == "scratch" else record
+        for record in run.records
+    )
+    place.alter(run={"records": records})
+    done = place.pytest("small.toml", "--kdbench-baseline=baseline", *ONLY)
+    assert done.returncode == 1
+    tag, message = place.said(S0, "latency_ms")
+    first = message.splitlines()[0]
+    assert tag == "failure"
+    assert first.startswith(f"Failed: incomparable: {S0} latency_ms: speed not judged: the baseline ")
+    assert first.endswith(f"small has no structure '{'f' * 64}'")
+    exact = place.pytest("small.toml", "--kdbench-baseline=baseline", "--kdbench-exact", *ONLY)
+    assert exact.returncode == 0, exact.stdout
+    assert (S0, "baseline:latency_ms") not in place.cases()
     place.alter(run={"records": run.records})
 
 

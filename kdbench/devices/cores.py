@@ -56,7 +56,7 @@ CORES = {
         Core("cortex-x1", 0xD44, _V82, "cortex-a76"),
     )
 }
-"""The known cores. qemu 7.2 has neither a Cortex-A55 nor an X1; its A76 has the features of theirs that XNNPACK asks for."""
+"""The known cores. qemu 7.2 has no Cortex-A55 and no X1; its A76 has those features of theirs that XNNPACK asks for."""
 
 
 def root(core: Core, libraries: Path, package: Path) -> Path:

@@ -15,6 +15,7 @@ import numpy as np
 
 from kdbench.catalog import suggestion
 from kdbench.devices.cores import CORES, LIBRARIES, Core, root
+from kdbench.devices.device import COUNTED
 from kdbench.devices.process import finish
 from kdbench.devices.runner.build import built, find_compiler
 from kdbench.devices.runner.cross import arm_libc, arm_libraries, arm_runner
@@ -28,11 +29,7 @@ if TYPE_CHECKING:
 
     from kdbench.devices.job import Job, Result
 
-COUNTED = ("instructions", "vector_instructions", "loads", "stores")
-"""What the plugin counts, in the order of its columns."""
-
 UNTIMED = "qemu emulates the core: it counts what is executed and cannot say how long that lasts there"
-"""Why there is no time and no memory of such a device."""
 
 _COUNTS = "counts.txt"
 _PLUGIN = "counter.so"
@@ -65,6 +62,11 @@ class Qemu:
     name: str
     core: Core
     version: str
+
+    @property
+    def untimed(self) -> str:
+        """Why there is no time and no memory of it."""
+        return UNTIMED
 
     @property
     def runtime(self) -> str:
@@ -145,9 +147,7 @@ def read_counts(path: Path) -> NDArray[np.int64]:
         lines = path.read_text(encoding="ascii").splitlines()
         counts = np.array([[int(word) for word in line.split()] for line in lines], dtype=np.int64)
     except (OSError, ValueError, OverflowError):
-        raise StageError(
-            f"{EMULATOR.command} left no counts that can be read; kdbench's plugin is for qemu 7"
-        ) from None
+        raise StageError(f"{EMULATOR.command} left no counts to read; kdbench's plugin is for qemu 7") from None
     if counts.ndim != 2 or counts.shape[1] != len(COUNTED):
         raise StageError(f"{EMULATOR.command} counted no execute(); kdbench's plugin is for qemu 7")
     return counts

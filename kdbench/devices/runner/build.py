@@ -70,8 +70,9 @@ def openvino_library() -> Path | None:
 def flags(folder: Path, place: str = "") -> list[str]:
     """What a program that runs ``.pte`` files is compiled and linked with, after its sources.
 
-    ``folder`` is the executorch package; ``place`` is where its libraries lie when the program runs, if not there. Kernels and backends register themselves when they are loaded, so the linker
-    must keep libraries that nothing refers to.
+    ``folder`` is the executorch package; ``place`` is where its libraries lie when the program runs, if not there.
+    Kernels and backends register themselves when they are loaded, so the linker must keep libraries that nothing
+    refers to.
     """
     include, lib = folder / "include", folder / "lib"
     keep = [] if platform.system() == "Darwin" else ["-Wl,--no-as-needed"]
@@ -136,7 +137,7 @@ def built(command: list[str], sources: Sequence[Path], program: str, libraries: 
 
 
 def kept(place: Path, make: Callable[[Path], None]) -> Path:
-    """``place``, a file or folder; where it is not there yet, ``make`` is given another path and what it leaves is moved.
+    """``place``, a file or folder. If it is not there yet, ``make`` is given another path, and what it leaves is moved.
 
     Several processes may ask at once.
 

@@ -16,7 +16,7 @@ from kdbench.catalog import entries, load
 from kdbench.conduct import conduct
 from kdbench.devices.cores import CORES
 from kdbench.devices.runner.build import find_compiler, runner
-from kdbench.devices.tools import CROSS_COMPILER, EMULATOR, HOST_COMPILER, lacking
+from kdbench.devices.tools import CROSS_COMPILER, EMULATOR, lacking
 from kdbench.errors import KdbenchError, MeasureError
 from kdbench.finding import Finding
 from kdbench.lowering.quiet import quiet
@@ -173,7 +173,7 @@ def _targets(suite: Suite) -> Iterator[Finding]:
 
 def _cores() -> Finding:
     """Whether programs can be counted on cores of phones."""
-    if lacks := lacking(EMULATOR, CROSS_COMPILER, HOST_COMPILER):
+    if lacks := lacking(EMULATOR, CROSS_COMPILER):
         return Finding("devices", "qemu", "missing", lacks, "kdbench doctor --install-hints")
     return Finding("devices", "qemu", "ok", f"instructions of {', '.join(CORES)} can be counted")
 

@@ -20,7 +20,7 @@ from kdbench.devices.process import finish
 from kdbench.devices.runner.build import built, find_compiler
 from kdbench.devices.runner.cross import arm_libc, arm_libraries, arm_runner
 from kdbench.devices.runner.wheel import WHEELS, arm_package
-from kdbench.devices.tools import CROSS_COMPILER, EMULATOR, HOST_COMPILER, need
+from kdbench.devices.tools import CROSS_COMPILER, EMULATOR, need
 from kdbench.devices.wire import pack_job, read_result
 from kdbench.errors import MeasureError, StageError, UsageError
 
@@ -75,7 +75,7 @@ class Qemu:
         Raises:
             MeasureError: a tool is not installed.
         """
-        need(EMULATOR, CROSS_COMPILER, HOST_COMPILER, to=f"use {self.name}")
+        need(EMULATOR, CROSS_COMPILER, to=f"use {self.name}")
         return f"native executorch-{self.version} aarch64 glibc-{arm_libc()} qemu-{_emulator_version()}"
 
     def run(self, job: Job) -> Result:
@@ -130,7 +130,6 @@ def counter() -> Path:
     """
     compiler = find_compiler()
     if compiler is None:
-        need(HOST_COMPILER, to="build the plugin that counts instructions")
         raise MeasureError("no C++ compiler to build the plugin that counts instructions; install g++ or clang++")
     source = Path(__file__).parent / "runner" / "counter.cpp"
     command = [compiler, str(source), "-std=c++17", "-O2", "-shared", "-fPIC", "-fvisibility=hidden"]

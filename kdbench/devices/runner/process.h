@@ -47,6 +47,15 @@ inline void mark() {
 #endif
 }
 
+// execute() between two marks, by itself, so that nothing of a caller's is between them.
+template <typename Method>
+__attribute__((noinline)) auto executed(Method& method) {
+  mark();
+  const auto error = method.execute();
+  mark();
+  return error;
+}
+
 // The number of threads, read back after setting it.
 inline size_t set_threads(uint32_t threads) {
   auto* pool = executorch::extension::threadpool::get_threadpool();

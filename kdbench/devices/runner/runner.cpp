@@ -39,14 +39,6 @@ int64_t since(Clock::time_point start) {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - start).count();
 }
 
-// By itself, so that nothing of a caller's is between the marks.
-__attribute__((noinline)) et::Error marked(et::Method& method) {
-  mark();
-  const et::Error error = method.execute();
-  mark();
-  return error;
-}
-
 struct Loaded {
   std::unique_ptr<Module> module;
   et::Method* method = nullptr;
@@ -180,7 +172,7 @@ class Runner {
     et::Method& method = *loaded_[program].method;
     Measured& measured = results_.programs[program];
     const auto start = Clock::now();
-    const et::Error error = marked(method);
+    const et::Error error = executed(method);
     const int64_t ns = since(start);
     if (error != et::Error::Ok) fail(error, kNotRun, "cannot run " + name(program));
     if (measured.first_ns < 0) measured.first_ns = ns;

@@ -14,7 +14,9 @@ import numpy as np
 
 from kdbench.catalog import entries, load
 from kdbench.conduct import conduct
+from kdbench.devices.cores import CORES
 from kdbench.devices.runner.build import find_compiler, runner
+from kdbench.devices.tools import CROSS_COMPILER, EMULATOR, lacking
 from kdbench.errors import KdbenchError, MeasureError
 from kdbench.finding import Finding
 from kdbench.lowering.quiet import quiet
@@ -62,6 +64,7 @@ def examine(store: Path, results: Path) -> Iterator[Finding]:
         yield from _runners()
         yield _backends()
         yield from _targets(suite)
+        yield _cores()
         yield from _datasets(suite)
         yield folder("store", store, "--store or KDBENCH_STORE")
         yield folder("results", results, "--results or KDBENCH_RESULTS")
@@ -166,6 +169,13 @@ def _targets(suite: Suite) -> Iterator[Finding]:
         else:
             told = entry.summary().rstrip(".") + (f"; lowered here, not run: {unrun}" if unrun else "")
             yield Finding("targets", name, "ok", told, needed=needed)
+
+
+def _cores() -> Finding:
+    """Whether programs can be counted on cores of phones."""
+    if lacks := lacking(EMULATOR, CROSS_COMPILER):
+        return Finding("devices", "qemu", "missing", lacks, "kdbench doctor --install-hints")
+    return Finding("devices", "qemu", "ok", f"instructions of {', '.join(CORES)} can be counted")
 
 
 def _datasets(suite: Suite) -> Iterator[Finding]:

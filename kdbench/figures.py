@@ -10,6 +10,7 @@ import numpy as np
 from kdbench.catalog import load
 from kdbench.errors import MeasureError, UsageError
 from kdbench.lowering.program import read_program
+from kdbench.measures.instructions import Instructions
 from kdbench.measures.latency import LEAST_FOR_P99, Latency
 from kdbench.measures.memory import Memory
 from kdbench.measures.speed import SpeedProgram, measure_speeds
@@ -39,7 +40,7 @@ class Figures:
     """What was found out about a program.
 
     ``inputs`` says in words what it was fed. ``metrics`` are by id, in the unit of ``METRICS``; ``reasons`` say why one
-    is None. ``processes``: how many fresh processes were timed.
+    is None. ``processes``: how many fresh processes were timed or counted.
     """
 
     facts: ProgramFacts
@@ -60,7 +61,7 @@ def measure_file(
     store: Store | None = None,
     tell: Callable[[float, str], None] = lambda _done, _text: None,
 ) -> Figures:
-    """Size, latency and memory of one method (the first, if it is not named) of the program in ``path``.
+    """Size, latency and memory, or instructions, of one method (the first, if not named) of the program in ``path``.
 
     ``inputs`` are .npy files, one an input, each an item or several; without them ``ITEMS`` items are made up from the
     method's own shapes. ``store`` is looked into for the reference program, so that ``latency_ref`` has its ruler.
@@ -85,7 +86,7 @@ def measure_file(
         fed = f"{len(arrays[0])} from {', '.join(file.name for file in inputs)}"
     else:
         fed = f"{ITEMS} made up: floats from a standard normal (seed 0), whole numbers and booleans 0"
-    return Figures(facts, fed, speed, metrics, reasons, len(speed.process_medians_ms))
+    return Figures(facts, fed, speed, metrics, reasons, len(speed.process_medians_ms) or 1)
 
 
 def made_inputs(facts: ProgramFacts) -> tuple[NDArray[np.generic], ...]:
@@ -164,8 +165,9 @@ def _metrics(facts: ProgramFacts, speed: Speed) -> tuple[dict[str, float | None]
         "latency_p99_ms": f"needs {LEAST_FOR_P99:,} samples, there are {speed.samples:,}",
         "latency_ref": "the reference program is not in the store; kdbench doctor puts it there",
     }
-    for name in (*Latency.metrics, *Memory.metrics):
-        value = speed.metrics[name]
-        found[name] = absent[name] if value is None else value
+    counted = [name for name in Instructions.metrics if name in speed.metrics]
+    for name in (*counted, *Latency.metrics, *Memory.metrics):
+        value = speed.metrics.get(name)
+        found[name] = (speed.reason or absent[name]) if value is None else value
     metrics = {name: None if isinstance(value, str) else value for name, value in found.items()}
     return metrics, {name: value for name, value in found.items() if isinstance(value, str)}

@@ -66,7 +66,7 @@ def frame(runs: Sequence[Run]) -> pd.DataFrame:
     """One row a case: ``CASE_COLUMNS``, then every metric by id in its own unit, NaN where there is none."""
     ids = metric_ids(runs)
     rows = [_case(run, record, speeds, ids) for run in runs for speeds in [_speeds(run)] for record in run.records]
-    return pd.DataFrame(rows, columns=[*CASE_COLUMNS, *ids]).astype(dict.fromkeys(ids, "float64"))
+    return _typed(pd.DataFrame(rows, columns=[*CASE_COLUMNS, *ids]), ids)
 
 
 def metric_ids(runs: Sequence[Run]) -> list[str]:
@@ -105,7 +105,12 @@ def summary(cases: pd.DataFrame, *, per_seed: bool = False) -> pd.DataFrame:
     measured = [column for metric in ids for column in (metric, f"{metric}_ci")]
     extra = ["accuracy_test_ci", "latency_ms_spread", *_GAINS, *(f"{metric}_ratio" for metric in RATIOS)]
     columns = [*SUMMARY_COLUMNS[:14], *(["seed"] if per_seed else []), *SUMMARY_COLUMNS[14:], *measured, *extra]
-    return pd.DataFrame(rows, columns=columns).astype(dict.fromkeys([*measured, *extra], "float64"))
+    return _typed(pd.DataFrame(rows, columns=columns), [*measured, *extra])
+
+
+def _typed(table: pd.DataFrame, numbers: Sequence[str]) -> pd.DataFrame:
+    """The table with ``numbers`` as float64, in one piece: pandas lays apart what is converted column by column."""
+    return table.astype(dict.fromkeys(numbers, "float64")).copy()
 
 
 def _speeds(run: Run) -> dict[tuple[str, str], Speed]:

@@ -12,7 +12,7 @@ import pytest
 from kdbench.catalog import suggestion
 from kdbench.errors import KdbenchError, UsageError
 from kdbench.suite_file import read_suite
-from kdbench.variant import with_methods, with_seeds, with_train_device
+from kdbench.variant import with_devices, with_methods, with_seeds, with_train_device
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from kdbench.suite_items import SuiteFile
 
 _SHARED = (
-    "method", "option", "seeds", "jobs", "train-device", "store", "results", "quick", "baseline", "allow", "margin",
-    "slower", "exact",
+    "method", "option", "seeds", "device", "jobs", "train-device", "store", "results", "quick", "baseline", "allow",
+    "margin", "slower", "exact",
 )  # fmt: skip
 _WORDS = re.compile(rf"(?<![\w-])(?:--(?P<name>{'|'.join(_SHARED)})|-o)(?![\w-])")
 
@@ -170,6 +170,8 @@ def _varied(declared: Suite, config: pytest.Config) -> Suite:
     suite = with_methods(declared, option.kdbench_method or (), option.kdbench_option or ())
     if option.kdbench_seeds:
         suite = with_seeds(suite, option.kdbench_seeds)
+    if option.kdbench_device:
+        suite = with_devices(suite, option.kdbench_device)
     device = option.kdbench_train_device
     if device not in (None, "cpu", "cuda"):
         raise UsageError(f"--train-device {device!r}: expected cpu or cuda")

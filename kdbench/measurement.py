@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from kdbench.measures.speed import SpeedProgram, Timing
     from kdbench.records import Speed
 
-MEASURES = ("size", "compute", "latency", "memory")
+MEASURES = ("size", "compute", "latency", "memory", "instructions")
 """The measures that need no task and no data."""
 
 

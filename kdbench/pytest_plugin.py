@@ -18,6 +18,7 @@ _OPTIONS: tuple[tuple[str, dict[str, str | bool]], ...] = (
     ("--kdbench-method", {"action": "append", "help": "add a method's rows: NAME or FILE.py:CLASS"}),
     ("--kdbench-option", {"action": "append", "help": "an option of the added method: KEY=VALUE"}),
     ("--kdbench-seeds", {"help": "other seeds than the suite's: 0,1,2 or 0-9"}),
+    ("--kdbench-device", {"action": "append", "help": "run programs there instead of where the suite says"}),
     ("--kdbench-jobs", {"help": "stages side by side (default: one a core); measuring is never shared"}),
     ("--kdbench-train-device", {"help": "train there instead of where the recipe says: cpu or cuda"}),
     ("--kdbench-baseline", {"help": "judge against it: baseline (the suite's own), baseline:SUITE, a folder or a run"}),

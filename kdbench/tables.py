@@ -23,11 +23,12 @@ BEST, DOMINATED, FLAGGED, SAME, NONE = "*", "†", "‡", "=", "-"
 
 DEFAULT_COLUMNS = (
     "method", "target", "seeds", "accuracy", "accuracy_drop", "agreement", "size_bytes", "size_bytes_ratio",
-    "latency_ms", "latency_ref", "peak_rss_bytes", "train_s",
+    "latency_ms", "latency_ref", "instructions", "peak_rss_bytes", "train_s",
 )  # fmt: skip
 """The columns that tell the story. ``accuracy`` stands for the quality metric of the suite's task.
 
-``published`` follows it where the rows have published figures beside them (``published.match.beside``).
+``published`` follows it where the rows have published figures beside them (``published.match.beside``), and
+``instructions`` is there where a row has it.
 """
 
 TEXT_COLUMNS = (
@@ -117,7 +118,8 @@ def columns_of(rows: Sequence[Mapping[str, Any]], names: Sequence[str] = ()) -> 
     first = rows[0]
     if not names:
         here = {"accuracy": str(first["quality"]), "seeds": "seed" if "seed" in first else "seeds"}
-        names = [here.get(name, name) for name in DEFAULT_COLUMNS]
+        counted = any(not math.isnan(row.get("instructions", math.nan)) for row in rows)
+        names = [here.get(name, name) for name in DEFAULT_COLUMNS if counted or name != "instructions"]
         if PUBLISHED in first:
             names.insert(names.index(here["accuracy"]) + 1, PUBLISHED)
     known = [*(name for name in TEXT_COLUMNS if name in first), *(key for key in first if f"{key}_ci" in first)]

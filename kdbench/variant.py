@@ -6,6 +6,7 @@ import re
 import tomllib
 from typing import TYPE_CHECKING, Any
 
+from kdbench.catalog import load, parted
 from kdbench.errors import UsageError
 from kdbench.spec import TEACHER, Suite
 from kdbench.suite_file import method_spec
@@ -56,6 +57,19 @@ def with_seeds(suite: Suite, text: str) -> Suite:
             raise UsageError(f"--seeds {text!r}: more than {MOST_SEEDS} seeds")
         seeds += range(int(match[1]), int(match[2] or match[1]) + 1)
     return suite.model_copy(update={"seeds": tuple(dict.fromkeys(seeds))})
+
+
+def with_devices(suite: Suite, names: Sequence[str]) -> Suite:
+    """``suite`` on the devices called ``names`` instead of its own.
+
+    Raises:
+        UsageError: a device that is not known, or one twice.
+    """
+    for place, name in enumerate(names):
+        load("devices", parted(name)[0], "of --device")(name)
+        if name in names[:place]:
+            raise UsageError(f"--device {name}: named twice")
+    return suite.model_copy(update={"devices": tuple(names)})
 
 
 def with_train_device(suite: Suite, device: str) -> Suite:

@@ -141,7 +141,7 @@ def test_broken_budgets_and_failed_cases_fail_the_session(ended):
     for case, measure in ended.junit:
         children = {child.tag for child in ended.case(case, measure)} - {"properties"}
         outcomes.setdefault((case, *children), set()).add(measure)
-    everything = {"compute", "fidelity", "latency", "memory", "quality", "size", "training"}
+    everything = {"compute", "fidelity", "instructions", "latency", "memory", "quality", "size", "training"}
     assert outcomes == {
         (TEACHER,): everything,
         (KD,): everything - {"quality", "latency"},

@@ -8,7 +8,7 @@ from kdbench.catalog import entries
 from kdbench.errors import UsageError
 from kdbench.plan import Ground, cases_of, select, stages_of
 from kdbench.suite_file import read_suite, suite_path
-from kdbench.variant import with_methods, with_seeds, with_train_device
+from kdbench.variant import with_devices, with_methods, with_seeds, with_train_device
 
 GROUND = Ground(data={"digits": "d" * 64}, processors={"teacher": "cpu", "student": "cpu"}, runtimes={"host": "native"})
 
@@ -235,3 +235,14 @@ def test_bad_seeds_are_one_line(digits, text):
 
 def test_seeds_of_both_forms(digits):
     assert with_seeds(digits, "0-2,7").seeds == (0, 1, 2, 7)
+
+
+def test_devices_replace_those_of_the_suite_and_are_checked_at_once(digits):
+    phone = "qemu:cortex-a76+wheel1.5.1"
+    found = with_devices(digits, ["host", phone])
+    assert found.devices == ("host", phone)
+    assert {case.device for case in cases_of(found)} == {"host", phone}
+    with pytest.raises(UsageError, match=r"^--device host: named twice$"):
+        with_devices(digits, ["host", "host"])
+    with pytest.raises(UsageError, match=r"^unknown device 'phone' of --device; known: host"):
+        with_devices(digits, ["phone:1"])

@@ -10,7 +10,7 @@ from kdbench.tables import BEST, DEFAULT_COLUMNS, DOMINATED, FLAGGED, NONE, SAME
 
 def test_the_default_columns_tell_the_story():
     laid = table()
-    assert tuple(column.id for column in laid.columns) == DEFAULT_COLUMNS
+    assert tuple(column.id for column in laid.columns) == tuple(id_ for id_ in DEFAULT_COLUMNS if id_ != "instructions")
     units = {column.id: column.unit for column in laid.columns if column.numeric}
     assert units == {
         "seeds": "", "accuracy": "%", "accuracy_drop": "pt", "agreement": "%", "size_bytes": "kB",
@@ -187,3 +187,14 @@ def test_without_a_flag_the_legend_has_none_and_without_a_figure_the_note_says_w
 def test_published_is_no_column_of_rows_that_have_none_beside_them():
     with pytest.raises(UsageError, match="--columns: unknown column 'published'"):
         table(columns=("published",))
+
+
+def test_instructions_are_a_column_where_a_row_has_them():
+    run = made_up.run()
+    records = tuple(
+        record.model_copy(update={"metrics": {**record.metrics, "instructions": 827298.0}}) for record in run.records
+    )
+    laid = table(run.model_copy(update={"records": records}))
+    ids = [column.id for column in laid.columns]
+    assert ids.index("instructions") == ids.index("latency_ref") + 1
+    assert cells(laid, "teacher", "xnnpack-fp32")["instructions"].text == "827.298"

@@ -19,13 +19,18 @@ if TYPE_CHECKING:
 
 @click.command("doctor")
 @click.option("--format", "form", type=click.Choice(["terminal", "json"]), default="terminal", show_default=True)
+@click.option("--install-hints", is_flag=True, help="Only say what Debian packages bring the tools, and which lack.")
 @options.store
 @options.results
-def command(form: str, store: Path | None, results: Path) -> int:
+def command(form: str, install_hints: bool, store: Path | None, results: Path) -> int:
     """Check what this machine can build, run and measure, and how noisy it is; some ten seconds.
 
     Exit code 0: everything that `kdbench run digits` needs is there; 3: something of it is missing.
     """
+    if install_hints:
+        click.echo("\n".join(_hints()))
+        return 0
+
     from kdbench.doctor import examine, ready
     from kdbench.errors import EXIT_FAILED, EXIT_OK
     from kdbench.store import default_store
@@ -42,6 +47,19 @@ def command(form: str, store: Path | None, results: Path) -> int:
     fit = ready(findings)
     click.echo(_json(findings, fit=fit) if form == "json" else _sum(findings, fit=fit))
     return EXIT_OK if fit else EXIT_FAILED
+
+
+def _hints() -> list[str]:
+    """A line a tool, and the command that installs what lacks."""
+    from kdbench.devices.tools import TOOLS
+
+    width = max(len(tool.command) for tool in TOOLS)
+    lines = [
+        f"{'here' if tool.here else 'missing':<7}  {tool.command:<{width}}  {tool.what} (Debian: {tool.package})"
+        for tool in TOOLS
+    ]
+    packages = " ".join(tool.package for tool in TOOLS if not tool.here)
+    return [*lines, f"-> apt-get install {packages}" if packages else "nothing lacks"]
 
 
 def _lines(finding: Finding) -> list[str]:

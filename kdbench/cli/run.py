@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 )
 @click.option("-o", "--option", "settings", multiple=True, metavar="KEY=VALUE", help="An option of the added method.")
 @click.option("--seeds", metavar="0,1,2|0-9", help="Other seeds than the suite's.")
+@click.option(
+    "--device", "devices", multiple=True, metavar="NAME", help="Run programs there instead of where the suite says."
+)
 @click.option("--jobs", type=click.IntRange(min=1), help="Stages side by side (default: one a core).")
 @click.option(
     "--train-device", type=click.Choice(["cpu", "cuda"]), help="Train there instead of where the recipe says."
@@ -50,6 +53,7 @@ def command(
     methods: tuple[str, ...],
     settings: tuple[str, ...],
     seeds: str | None,
+    devices: tuple[str, ...],
     jobs: int | None,
     train_device: str | None,
     store: Path | None,
@@ -69,12 +73,13 @@ def command(
     from kdbench.session import execute
     from kdbench.store import Store, default_store
     from kdbench.suite_file import read_suite, suite_path
-    from kdbench.variant import with_methods, with_seeds, with_train_device
+    from kdbench.variant import with_devices, with_methods, with_seeds, with_train_device
 
     started = datetime.now(UTC)
     declared = read_suite(suite_path(suite), quick=quick)
     chosen = with_methods(declared, methods, settings)
     chosen = with_seeds(chosen, seeds) if seeds else chosen
+    chosen = with_devices(chosen, devices) if devices else chosen
     chosen = with_train_device(chosen, train_device) if train_device else chosen
     cases = select(cases_of(chosen), ",".join(only)) if only else cases_of(chosen)
     check_writable(results)

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from kdbench.devices.job import Job, Result
+
+COUNTED = ("instructions", "vector_instructions", "loads", "stores")
+"""What a counter counts of an execute(), in the order of its columns."""
 
 
 class Device(Protocol):
@@ -28,5 +34,23 @@ class Device(Protocol):
 
         Raises:
             StageError: status ``crashed``, ``timed-out``, ``out-of-memory`` or ``failed``, with the reason.
+        """
+        ...
+
+
+@runtime_checkable
+class Counter(Device, Protocol):
+    """A device that counts what is executed and cannot time it; ``untimed`` says why, in a line."""
+
+    @property
+    def untimed(self) -> str:
+        """Why its times and its memory are of no use."""
+        ...
+
+    def count(self, job: Job) -> tuple[Result, NDArray[np.int64]]:
+        """Run ``job``, and what each execute() of it took, in their order: int64 [executes, ``COUNTED``].
+
+        Raises:
+            StageError: as for ``run``.
         """
         ...

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import signal
-import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
@@ -13,9 +11,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from kdbench.devices.process import finish
 from kdbench.devices.runner.build import find_compiler, openvino_library, runner
-from kdbench.devices.wire import RESULT_FILE, STATUS, read_result, write_job
-from kdbench.errors import MeasureError, StageError, UsageError
+from kdbench.devices.wire import read_result, write_job
+from kdbench.errors import MeasureError, UsageError
 
 if TYPE_CHECKING:
     from kdbench.devices.job import Job, Result
@@ -68,7 +67,7 @@ class Host:
             with tempfile.TemporaryDirectory(prefix="kdbench-job-") as scratch:
                 folder = Path(scratch)
                 write_job(job, folder, _core() if job.pin and job.threads == 1 else -1)
-                self._finish([*command, str(folder)], environment, job.timeout_s, folder)
+                finish([*command, str(folder)], environment, job.timeout_s, folder)
                 return read_result(job, folder, self.runtime)
         except OSError as error:
             where = f" {error.filename}" if error.filename else ""
@@ -83,49 +82,7 @@ class Host:
         }
         return [sys.executable, "-m", "kdbench.devices.python_runner"], environment
 
-    def _finish(self, command: list[str], environment: dict[str, str], timeout: float, folder: Path) -> None:
-        """Wait for the process; when its time is up or we are, end it and all it started.
-
-        Raises:
-            StageError: it crashed, ran out of time or memory, or says why it could not do the job.
-        """
-        errors = folder / "stderr.txt"
-        with errors.open("wb") as stderr:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=stderr,
-                stderr=stderr,
-                env=environment,
-                cwd=folder,
-                start_new_session=True,
-            )
-            try:
-                code = process.wait(timeout)
-            except subprocess.TimeoutExpired:
-                raise StageError(f"no result after {timeout:g} s", status="timed-out") from None
-            finally:
-                if process.poll() is None:
-                    os.killpg(process.pid, signal.SIGKILL)
-                    process.wait()
-        if code == 0 and (folder / RESULT_FILE).exists():
-            return
-        raise _failure(code, errors.read_text(encoding="utf-8", errors="replace"))
-
 
 def _core() -> int:
     """The last core that this process may use, -1 where the system does not say: the first one serves interrupts."""
     return max(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else -1
-
-
-def _failure(code: int, said: str) -> StageError:
-    """What a runner's exit code and last words mean."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    last = lines[-1][:300] if lines else "it said nothing"
-    if code in STATUS:
-        return StageError(last, status=STATUS[code])
-    if code < 0:
-        name = next((known.name for known in signal.Signals if known == -code), "unnamed")
-        hint = " perhaps for want of memory" if -code == signal.SIGKILL else f" {last}" if lines else ""
-        return StageError(f"crashed: signal {-code} ({name}){';' + hint if hint else ''}", status="crashed")
-    return StageError(f"the runner ended with exit status {code}: {last}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,8 @@ from kdbench.devices.job import Interleave, Load, Memory, Predict, Result
 from kdbench.errors import StageError, UsageError
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Sequence
+    from pathlib import Path, PurePath, PurePosixPath
 
     from numpy.typing import NDArray
 
@@ -44,16 +46,33 @@ def write_job(job: Job, folder: Path, cpu: int = -1) -> None:
             of unequal length.
         OSError: the folder cannot be written.
     """
+    _write(job, folder, cpu, [program.path.resolve() for program in job.programs], folder.resolve())
+
+
+def pack_job(job: Job, folder: Path, where: PurePosixPath, cpu: int = -1) -> None:
+    """``write_job`` for a device that sees ``folder`` as ``where``: with copies of the programs, all named by that.
+
+    Raises:
+        UsageError, OSError: as for ``write_job``.
+    """
+    programs = [where / f"program-{place}.pte" for place in range(len(job.programs))]
+    for program, copy in zip(job.programs, programs, strict=True):
+        shutil.copyfile(program.path, folder / copy.name)
+    _write(job, folder, cpu, programs, where)
+
+
+def _write(job: Job, folder: Path, cpu: int, paths: Sequence[PurePath], where: PurePath) -> None:
+    """Write the job with its programs at ``paths``, ``folder`` being called ``where`` by what reads it."""
     programs = _places([program.name for program in job.programs], "program")
     inputs = _places([entry.name for entry in job.inputs], "input")
     lines: list[tuple[object, ...]] = [
         ("kdbench-job", JOB_VERSION),
         ("threads", job.threads),
         ("cpu", cpu),
-        *(("program", program.method, program.path.resolve()) for program in job.programs),
+        *(("program", program.method, path) for program, path in zip(job.programs, paths, strict=True)),
     ]
     for i, entry in enumerate(job.inputs):
-        lines += _input_lines(entry, i, folder)
+        lines += _input_lines(entry, i, folder, where)
     memories = 0
     for step in job.steps:
         match step:
@@ -125,15 +144,17 @@ def stored_dtype(name: str) -> np.dtype[Any]:
     return np.dtype(_STORED_AS.get(name, name)).newbyteorder("<")
 
 
-def _input_lines(entry: Input, place: int, folder: Path) -> list[tuple[object, ...]]:
+def _input_lines(entry: Input, place: int, folder: Path, where: PurePath) -> list[tuple[object, ...]]:
     items = _length(entry)
     lines: list[tuple[object, ...]] = [("input", items, len(entry.arrays))]
     for i, array in enumerate(entry.arrays):
-        path = folder / f"input-{place}-{i}.bin"
-        path.write_bytes(np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
+        name = f"input-{place}-{i}.bin"
+        (folder / name).write_bytes(
+            np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+        )
         item_bytes = array.nbytes // items
         dtype = _NAMED.get(array.dtype.name, array.dtype.name)
-        lines.append(("array", dtype, item_bytes, path.resolve(), *array.shape[1:]))
+        lines.append(("array", dtype, item_bytes, where / name, *array.shape[1:]))
     return lines
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from kdbench.devices.device import COUNTED
+
 if TYPE_CHECKING:
     from kdbench.measures.measure import Evidence, Figure
 
@@ -38,6 +40,7 @@ def of_speed(evidence: Evidence, metrics: tuple[str, ...]) -> dict[str, Figure]:
     absent = {
         "latency_p99_ms": f"needs {LEAST_FOR_P99:,} samples, there are {speed.samples:,}",
         "latency_ref": "no reference was timed",
+        **dict.fromkeys(COUNTED, "not counted here; devices qemu:CORE count"),
     }
     figures: dict[str, Figure] = {}
     for metric in metrics:

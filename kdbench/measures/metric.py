@@ -122,6 +122,21 @@ METRICS: dict[str, Metric] = {
             2,
             shared=True,
         ),
+        Metric("instructions", "count", "lower", "exact", "instr.", "of an inference", 1e-3, "k", 3, shared=True),
+        Metric(
+            "vector_instructions",
+            "count",
+            "lower",
+            "exact",
+            "vector",
+            "instructions of the vector and floating-point unit",
+            1e-3,
+            "k",
+            3,
+            shared=True,
+        ),
+        Metric("loads", "count", "lower", "exact", "loads", "instructions that load", 1e-3, "k", 3, shared=True),
+        Metric("stores", "count", "lower", "exact", "stores", "instructions that store", 1e-3, "k", 3, shared=True),
         Metric(
             "npu_cycles", "count", "lower", "estimate", "NPU cycles", "of an inference, by its compiler", 1e-3, "k", 1
         ),

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kdbench.devices.device import Counter
 from kdbench.devices.job import Input, Interleave, Job, Load, Program, Result
 from kdbench.errors import StageError
+from kdbench.measures.instructions import counted
 from kdbench.measures.latency import LEAST_FOR_P99
 from kdbench.measures.memory import empty_rss, peak_rss
 from kdbench.records import Speed
@@ -63,8 +65,11 @@ def measure_speeds(
 
     In each of ``protocol.processes`` fresh processes all programs, their checks and the reference run interleaved, so
     that what disturbs one disturbs all; load order and block order are drawn anew. Memory has processes of its own. A
-    program that cannot be measured gets the status and reason of its failure, and the rest go on without it.
+    program that cannot be measured gets the status and reason of its failure, and the rest go on without it. A device
+    that counts instead of timing counts each structure.
     """
+    if isinstance(device, Counter):
+        return _counted(device, programs, protocol, tell)
     rounds = protocol.processes + 1
     failed: dict[str, StageError] = {}
     results: list[Result] = []
@@ -92,6 +97,22 @@ def measure_speeds(
             continue
         try:
             timings[name] = _timing(name, program, device, results, protocol, empty, ruled=reference is not None)
+        except StageError as error:
+            timings[name] = Timing(_failure(name, device, program, protocol, error))
+    return timings
+
+
+def _counted(
+    device: Counter,
+    programs: Mapping[str, SpeedProgram],
+    protocol: Protocol,
+    tell: Callable[[float, str], None],
+) -> dict[str, Timing]:
+    timings = {}
+    for done, (name, program) in enumerate(programs.items()):
+        tell(done / len(programs), "instructions")
+        try:
+            timings[name] = Timing(counted(name, device, program, protocol))
         except StageError as error:
             timings[name] = Timing(_failure(name, device, program, protocol, error))
     return timings

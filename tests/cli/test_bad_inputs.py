@@ -108,7 +108,7 @@ BAD = [
         2,
         "kdbench: list.toml methods: found ['kd'], expected a table [methods] with a line such as kd = {}",
     ),
-    ("run device.toml", 2, "kdbench: unknown device 'phone' in device.toml [devices]; known: host"),
+    ("run device.toml", 2, "kdbench: unknown device 'phone' in device.toml [devices]; known: host, qemu"),
     (
         "run option.toml",
         2,
@@ -149,6 +149,13 @@ BAD = [
         2,
         "kdbench: threads.toml [protocol] threads: found 1000000, expected less than or equal to 1024",
     ),
+    (
+        "run good.toml --device qemu:cortex-a76",
+        2,
+        "kdbench: device 'qemu:cortex-a76': expected qemu:CORE+wheelVERSION such as qemu:cortex-a76+wheel1.5.1",
+    ),
+    ("run good.toml --device phone", 2, "kdbench: unknown device 'phone' of --device; known: host, qemu"),
+    ("run good.toml --device host --device host", 2, "kdbench: --device host: named twice"),
     ("run named.toml", 2, "kdbench: device 'host:foo': this machine is called host, and nothing follows"),
     # selections and variants
     ("run good.toml --seeds 0-999999999", 2, "kdbench: --seeds '0-999999999': more than 1000 seeds"),

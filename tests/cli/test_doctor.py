@@ -26,6 +26,20 @@ def said(monkeypatch):
     return run
 
 
+def test_hints_name_the_debian_packages_of_what_lacks_and_examine_nothing(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (tmp_path / "c++").write_text("#!/bin/sh\n")
+    (tmp_path / "c++").chmod(0o755)
+    shown = CliRunner().invoke(command, ["--install-hints"], standalone_mode=False)
+    assert shown.return_value == 0
+    assert shown.output.splitlines() == [
+        "here     c++                    builds the native runner (Debian: g++)",
+        "missing  qemu-aarch64           runs Arm programs on devices qemu:CORE (Debian: qemu-user)",
+        "missing  aarch64-linux-gnu-g++  builds the runner for 64-bit Arm (Debian: g++-aarch64-linux-gnu)",
+        "-> apt-get install qemu-user g++-aarch64-linux-gnu",
+    ]
+
+
 def test_findings_are_shown_by_topic_with_their_hints(said):
     shown = said(FINDINGS)
     assert shown.return_value == 0

@@ -12,11 +12,15 @@ import tempfile
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from filelock import FileLock
 from platformdirs import user_cache_path
 
 from kdbench.errors import MeasureError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 SOURCES = ("runner.cpp", "job.h", "order.h", "process.h", "results.h", "tensors.h")
 """The runner's files, the one that is compiled first."""
@@ -63,11 +67,12 @@ def openvino_library() -> Path | None:
     return next(found, None)
 
 
-def flags(folder: Path) -> list[str]:
+def flags(folder: Path, place: str = "") -> list[str]:
     """What a program that runs ``.pte`` files is compiled and linked with, after its sources.
 
-    ``folder`` is the executorch package. Kernels and backends register themselves when they are loaded, so the linker
-    must keep libraries that nothing refers to.
+    ``folder`` is the executorch package; ``place`` is where its libraries lie when the program runs, if not there.
+    Kernels and backends register themselves when they are loaded, so the linker must keep libraries that nothing
+    refers to.
     """
     include, lib = folder / "include", folder / "lib"
     keep = [] if platform.system() == "Darwin" else ["-Wl,--no-as-needed"]
@@ -81,7 +86,7 @@ def flags(folder: Path) -> list[str]:
         f"-L{lib}",
         *keep,
         *(f"-l{library}" for library in _LIBRARIES),
-        f"-Wl,-rpath,{lib}",
+        f"-Wl,-rpath,{place or lib}",
     ]
 
 
@@ -113,18 +118,44 @@ def compiled(sources: Path, names: tuple[str, ...], program: str) -> Path:
         raise MeasureError(f"{missing}; install g++ or clang++")
     folder = executorch_folder()
     command = [compiler, str(sources / names[0]), *flags(folder), *_extras(folder)]
-    known = hashlib.sha256("\0".join([_told(compiler), version("executorch"), *command]).encode())
-    for name in names:
-        known.update(hashlib.sha256((sources / name).read_bytes()).digest())
+    return built(command, [sources / name for name in names], program, version("executorch"))
+
+
+def built(command: list[str], sources: Sequence[Path], program: str, libraries: str = "") -> Path:
+    """What the compiler's ``command`` makes of ``sources``, cached by all that decides it.
+
+    ``libraries`` is the version of what it links.
+
+    Raises:
+        MeasureError: the compiler refuses, or the cache cannot be written.
+    """
+    known = hashlib.sha256("\0".join([_told(command[0]), libraries, *command]).encode())
+    for source in sources:
+        known.update(hashlib.sha256(source.read_bytes()).digest())
     place = cache_folder() / f"{program}-{known.hexdigest()[:16]}"
-    if place.is_file():
+    return kept(place, lambda made: _build([*command, "-o", str(made)], place))
+
+
+def kept(place: Path, make: Callable[[Path], None]) -> Path:
+    """``place``, a file or folder. If it is not there yet, ``make`` is given another path, and what it leaves is moved.
+
+    Several processes may ask at once.
+
+    Raises:
+        MeasureError: it cannot be written.
+    """
+    if place.exists():
         return place
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(place.with_suffix(".lock")):
-            if not place.is_file():
-                _build(command, place)
+        with FileLock(place.with_name(f"{place.name}.lock")):
+            if not place.exists():
+                with tempfile.TemporaryDirectory(dir=place.parent) as scratch:
+                    made = Path(scratch) / place.name
+                    make(made)
+                    made.rename(place)
     except OSError as error:
+        program = place.name.rpartition("-")[0]
         raise MeasureError(f"cannot build the native {program} in {place.parent}: {error.strerror or error}") from None
     return place
 
@@ -136,24 +167,15 @@ def cache_folder() -> Path:
 
 
 def _build(command: list[str], place: Path) -> None:
-    log = place.with_suffix(".log")
-    with tempfile.TemporaryDirectory(dir=place.parent) as scratch:
-        made = Path(scratch) / place.name
-        try:
-            done = subprocess.run(
-                [*command, "-o", str(made)],
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=_BUILD_SECONDS,
-            )
-        except subprocess.TimeoutExpired:
-            raise MeasureError(f"the C++ compiler {command[0]} is not done after {_BUILD_SECONDS} s") from None
-        if done.returncode:
-            log.write_text(done.stdout + done.stderr, encoding="utf-8")
-            said = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr.strip()[-200:])
-            raise MeasureError(f"the C++ compiler {command[0]} cannot build {place.name}: {said}; see {log}")
-        made.rename(place)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_BUILD_SECONDS)
+    except subprocess.TimeoutExpired:
+        raise MeasureError(f"the C++ compiler {command[0]} is not done after {_BUILD_SECONDS} s") from None
+    if done.returncode:
+        log = place.with_name(f"{place.name}.log")
+        log.write_text(done.stdout + done.stderr, encoding="utf-8")
+        said = next((line for line in done.stderr.splitlines() if "error" in line), done.stderr.strip()[-200:])
+        raise MeasureError(f"the C++ compiler {command[0]} cannot build {place.name}: {said}; see {log}")
 
 
 @cache

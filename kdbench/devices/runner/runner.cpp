@@ -172,7 +172,7 @@ class Runner {
     et::Method& method = *loaded_[program].method;
     Measured& measured = results_.programs[program];
     const auto start = Clock::now();
-    const et::Error error = method.execute();
+    const et::Error error = executed(method);
     const int64_t ns = since(start);
     if (error != et::Error::Ok) fail(error, kNotRun, "cannot run " + name(program));
     if (measured.first_ns < 0) measured.first_ns = ns;

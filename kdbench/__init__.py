@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from kdbench.lowering.shipped import Shipped, lower
     from kdbench.measurement import Measurement, measure
     from kdbench.profiles import Profile, profile
-    from kdbench.runs import StoredRun, compare, load_run, run
+    from kdbench.runs import StoredRun, compare, load_run, report, run
 
 __version__ = "0.1.0"
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "lower",
     "measure",
     "profile",
+    "report",
     "run",
 ]
 
@@ -34,6 +35,7 @@ _HOMES = {
     "StoredRun": "runs",
     "compare": "runs",
     "load_run": "runs",
+    "report": "runs",
     "run": "runs",
 }
 """Where each public name lives: it is imported when it is first asked for."""

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kdbench.errors import UsageError
 from kdbench.records import read_run
 from kdbench.results import check_writable, default_results, find_run, save
 
@@ -157,6 +158,29 @@ def compare(
     from kdbench.gate import compare as judged
 
     return judged(opened(base, results).record, opened(new, results).record, allow)
+
+
+def report(
+    *runs: StoredRun | Path | str,
+    to: Path | str = "report.html",
+    profiles: Sequence[Path | str] = (),
+    results: Path | str | None = None,
+) -> Path:
+    """Write ``runs`` as one HTML file that needs no network, as ``kdbench report``, and return its path.
+
+    ``profiles``: files that ``kdbench profile FILE.pte --format json`` printed.
+
+    Raises:
+        UsageError: no such run, or a file that is no profile.
+        MeasureError: ``to`` cannot be written.
+    """
+    from kdbench.reports.page import write_report
+
+    if not runs:
+        raise UsageError("a report is of at least one run")
+    found = {each.folder.resolve(): each.record for each in (opened(run, results) for run in runs)}
+    write_report(list(found.values()), Path(to), _results(results), [Path(path) for path in profiles])
+    return Path(to)
 
 
 def opened(run: StoredRun | Path | str, results: Path | str | None = None) -> StoredRun:

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from kdbench import __version__
-from kdbench.cli import cite, compare, doctor, export, inspect, measure, pick, profile, results, run, table
+from kdbench.cli import cite, compare, doctor, export, inspect, measure, pick, profile, report, results, run, table
 from kdbench.cli import list as list_
 from kdbench.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, KdbenchError
 
@@ -25,6 +25,7 @@ def cli() -> None:
     \b
     kdbench run digits               a suite: trains, lowers, measures, prints the table
     kdbench table digits             the newest run's table again, in any format
+    kdbench report RUN...            runs as one HTML page: plots, tables, tests, provenance
     kdbench compare BASE NEW         what changed between two runs, with an exit code
     kdbench pick RUN --where ...     which student, method and target to ship
     kdbench measure FILE.pte         size, latency and memory of any ExecuTorch program
@@ -38,7 +39,7 @@ def cli() -> None:
     """  # noqa: D301 - click reads the escape as "do not wrap"
 
 
-for module in (run, table, compare, pick, list_, measure, inspect, profile, export, doctor, results, cite):
+for module in (run, table, report, compare, pick, list_, measure, inspect, profile, export, doctor, results, cite):
     cli.add_command(module.command)
 
 

@@ -7,9 +7,23 @@ if TYPE_CHECKING:
     from kdbench.lowering.shipped import Shipped, lower
     from kdbench.measurement import Measurement, measure
     from kdbench.profiles import Profile, profile
+    from kdbench.runs import StoredRun, compare, load_run, report, run
 
 __version__ = "0.1.0"
-__all__ = ["Measurement", "Profile", "Shipped", "__version__", "lower", "measure", "profile"]
+__all__ = [
+    "Measurement",
+    "Profile",
+    "Shipped",
+    "StoredRun",
+    "__version__",
+    "compare",
+    "load_run",
+    "lower",
+    "measure",
+    "profile",
+    "report",
+    "run",
+]
 
 _HOMES = {
     "Measurement": "measurement",
@@ -18,12 +32,17 @@ _HOMES = {
     "profile": "profiles",
     "Shipped": "lowering.shipped",
     "lower": "lowering.shipped",
+    "StoredRun": "runs",
+    "compare": "runs",
+    "load_run": "runs",
+    "report": "runs",
+    "run": "runs",
 }
 """Where each public name lives: it is imported when it is first asked for."""
 
 
 def __getattr__(name: str) -> Any:
-    """A public name, whose module imports torch."""
+    """A public name, whose module may import torch."""
     if name in _HOMES:
         return getattr(importlib.import_module(f"kdbench.{_HOMES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

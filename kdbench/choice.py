@@ -1,193 +1,208 @@
-"""Choices: which student, method and target to ship under limits, at the least cost.
-
-A candidate is a pair, method, target and device: its limits are kept by the mean over seeds and by the program that
-would ship, which is that of the seed that validated best; the test set chooses no seed.
-"""
+"""Choices: which student, method and target of a run to ship, under conditions, and what comes next to it."""
 
 from __future__ import annotations
 
 import math
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from kdbench import stats
 from kdbench.catalog import suggestion
-from kdbench.errors import UsageError
-from kdbench.measures.metric import METRICS, metric_of
-from kdbench.ranking import rankings, validation
+from kdbench.errors import UnmetError, UsageError
+from kdbench.frame import frame, metric_ids, summary
+from kdbench.measures.metric import metric_of
 from kdbench.spec import TEACHER, Budget
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from kdbench.ranking import Lead
+    import pandas as pd
+
     from kdbench.records import Record, Run
 
-_LIMIT = re.compile(r"\s*([a-z0-9_]+)\s*(<=|>=)\s*([-+0-9.eE]+)\s*")
+NEAR = 0.01
+"""Students whose figure is within this share of the best one are held equal in it: the better quality decides."""
+
+RULE = (
+    "means over seeds are judged, and the program that ships must meet every condition by itself; its seed is the one "
+    "with the best last validation, not the best test; figures within 1 % of the best count as equal, where the better "
+    "{quality} decides. Choosing among {candidates} candidates by their test figures flatters the chosen one a little."
+)
+
+_CONDITION = re.compile(r"\s*(?P<metric>[A-Za-z][\w]*)\s*(?P<op><=|>=)\s*(?P<limit>[-+0-9.eE]+)\s*")
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """What may ship: the case of the seed that validated best, and figures over all ``seeds`` of its row.
+    """A method and target that could ship: ``row`` of ``frame.summary``, and the ``record`` of the seed that ships."""
 
-    ``means``: by metric id, None where a seed has no such figure; ``missed``: the limits that are not kept, in words;
-    ``short``: by how much, as a share of each limit, added up.
-    """
-
+    row: Mapping[str, Any]
     record: Record
-    seeds: int
-    failed: int
-    means: Mapping[str, float | None]
-    missed: tuple[str, ...]
-    short: float
+
+    @property
+    def name(self) -> str:
+        """Its case without the pair's id, such as ``kd/xnnpack-int8/s3/host``."""
+        return self.record.case.removeprefix(f"{self.record.pair}/")
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The candidates that keep all limits, the best first; ``others`` do not, the nearest first.
+    """What to ship and what comes next, the best first.
 
-    ``teacher``: the teacher's record for the first candidate's pair, target and device; ``lead``: what its method leads
-    ``scratch`` by; each None where there is none.
+    ``retained``: the share of the teacher's quality, mean over mean, None without a teacher's row for the target.
+    ``gained``: the lead over ``scratch`` in quality over the ``paired`` seeds that both have, None below two.
     """
 
-    run: str
-    objective: str
-    kept: tuple[Candidate, ...]
-    others: tuple[Candidate, ...]
-    teacher: Record | None
-    lead: Lead | None
+    chosen: Candidate
+    runners_up: tuple[Candidate, ...]
+    candidates: int
+    retained: float | None
+    gained: stats.Interval | None
+    paired: int
 
 
-def limit(text: str, option: str = "--where") -> Budget:
-    """The limit that is meant by ``accuracy>=0.9``: in the metric's own unit. Raises UsageError."""
-    match = _LIMIT.fullmatch(text)
-    try:
-        value = float(match[3]) if match else math.nan
-    except ValueError:
-        value = math.nan
-    if match is None or not math.isfinite(value):
-        raise UsageError(f"{option} {text!r}: expected METRIC>=NUMBER or METRIC<=NUMBER such as accuracy>=0.9")
-    return Budget.model_validate({"metric": known_metric(match[1], option), "op": match[2], "limit": value})
-
-
-def known_metric(name: str, option: str) -> str:
-    """``name``, if there is such a metric. Raises UsageError."""
-    if name not in METRICS:
-        raise UsageError(f"{option}: unknown metric {name!r}; {suggestion(name, list(METRICS))}")
-    return name
-
-
-def choose(run: Run, limits: Sequence[Budget], objective: str) -> Choice:
-    """What to ship of a run: the candidates that keep ``limits``, by the metric ``objective`` in its better direction.
-
-    Of equals the one with the better quality comes first. A candidate with a failed seed, or without a figure for the
-    objective or a limit, is kept out.
+def condition(text: str) -> Budget:
+    """``METRIC>=NUMBER`` or ``METRIC<=NUMBER`` as a limit, in the metric's own unit (fractions, bytes, ms).
 
     Raises:
-        UsageError: limits that no figure can keep together, or a run without students.
+        UsageError: it is neither.
     """
-    _check_together(limits)
-    rows: dict[tuple[str, ...], list[Record]] = {}
-    for record in run.records:
-        if record.method != TEACHER:
-            rows.setdefault((record.pair, record.method, record.target, record.device), []).append(record)
-    if not rows:
-        raise UsageError(f"run {run.id} holds no students, so there is nothing to choose from")
-    candidates = [_candidate(run, records, limits, objective) for records in rows.values()]
-    kept = sorted((one for one in candidates if not one.missed), key=lambda one: _order(one, objective))
-    others = sorted((one for one in candidates if one.missed), key=lambda one: (len(one.missed), one.short))
-    first = kept[0].record if kept else None
-    return Choice(
-        run=run.id,
-        objective=objective,
-        kept=tuple(kept),
-        others=tuple(others),
-        teacher=_teacher(run, first) if first else None,
-        lead=_lead(run, first) if first else None,
-    )
+    found = _CONDITION.fullmatch(text)
+    try:
+        limit = float(found["limit"]) if found else math.nan
+    except ValueError:
+        limit = math.nan
+    if found is None or not math.isfinite(limit):
+        raise UsageError(f"--where {text!r}: expected METRIC>=NUMBER or METRIC<=NUMBER, such as accuracy>=0.9")
+    return Budget.model_validate({"metric": found["metric"], "op": found["op"], "limit": limit})
 
 
-def _check_together(limits: Sequence[Budget]) -> None:
-    for least in (one for one in limits if one.op == ">="):
-        for most in (one for one in limits if one.op == "<=" and one.metric == least.metric):
-            if least.limit > most.limit:
-                raise UsageError(f"--where: nothing keeps both {least} and {most}")
+def pick(run: Run, conditions: Sequence[Budget], metric: str, *, most: bool = False, pair: str = "") -> Choice:
+    """The student of ``run`` that meets every condition with the least ``metric`` (with ``most``, the most of it).
+
+    ``RULE`` says how several seeds are judged. ``pair`` is needed where the run has pairs of several data sets, whose
+    quality cannot be compared.
+
+    Raises:
+        UsageError: an unknown metric or pair, or conditions that contradict each other.
+        UnmetError: no student meets the conditions (with the one that comes nearest), or none has the metric.
+    """
+    _check(run, conditions, metric)
+    cases = _of_pair(run, frame([run]), pair)
+    rows = [{str(key): value for key, value in row.items()} for row in summary(cases).to_dict("records")]
+    students = [row for row in rows if row["method"] != TEACHER and row["seeds"] and not math.isnan(row[metric])]
+    if not students:
+        raise UnmetError(f"no student of run {run.id} has a figure for {metric}; kdbench table {run.id} says why")
+    candidates = [Candidate(row, _shipping(run, row)) for row in students]
+    meeting = [each for each in candidates if all(_margin(each, limit) >= 0 for limit in conditions)]
+    if not meeting:
+        raise UnmetError(_nearest(run, candidates, conditions))
+    best = (max if most else min)(each.row[metric] for each in meeting)
+    sign = -1 if most else 1
+
+    def order(each: Candidate) -> tuple[float, ...]:
+        value, quality = each.row[metric], metric_of(each.row["quality"])
+        cost = each.row[quality.id] * (-1 if quality.better == "higher" else 1)
+        good = math.inf if math.isnan(cost) else cost
+        near = abs(value - best) <= NEAR * abs(best)
+        return (0.0 if near else sign * value - sign * best, good, sign * value)
+
+    chosen, *others = sorted(meeting, key=order)
+    scratch, teacher = _like(rows, chosen.row, "scratch"), _like(rows, chosen.row, TEACHER)
+    quality = chosen.row["quality"]
+    whole = teacher[quality] if teacher else math.nan
+    gained, paired = _gained(cases, chosen.row) if scratch and chosen.row["method"] != "scratch" else (None, 0)
+    retained = chosen.row[quality] / whole if whole and not math.isnan(whole) else None
+    return Choice(chosen, tuple(others), len(candidates), retained, gained, paired)
 
 
-def _candidate(run: Run, records: Sequence[Record], limits: Sequence[Budget], objective: str) -> Candidate:
-    well = [record for record in records if record.status == "ok"]
-    ships = max(well or records, key=lambda record: _rank(validation(run, record), record.seed))
-    wanted = dict.fromkeys((objective, ships.quality, *(one.metric for one in limits), *METRICS))
-    means = {metric: _mean(well, metric) for metric in wanted}
-    missed = [
-        f"s{record.seed} {record.status}: {record.reason}"
-        for record in records
-        if record.status != "ok" and record.reason
+def _check(run: Run, conditions: Sequence[Budget], metric: str) -> None:
+    known = metric_ids([run])
+    for name, where in [*((limit.metric, f"--where {limit}") for limit in conditions), (metric, "what to choose by")]:
+        if name not in known:
+            raise UsageError(f"{where}: unknown metric {name!r}; {suggestion(name, known)}")
+    for one in conditions:
+        for other in conditions:
+            if one.metric == other.metric and one.op == ">=" and other.op == "<=" and one.limit > other.limit:
+                raise UsageError(f"--where {one} and {other} contradict each other: nothing can meet both")
+
+
+def _of_pair(run: Run, cases: pd.DataFrame, pair: str) -> pd.DataFrame:
+    pairs = list(dict.fromkeys(cases["pair"]))
+    if pair and pair not in pairs:
+        raise UsageError(f"--pair: unknown pair {pair!r} in run {run.id}; {suggestion(pair, pairs)}")
+    if not pair and len({name.partition(":")[0] for name in pairs}) > 1:
+        raise UsageError(f"run {run.id} has pairs of several data sets, name one by --pair: {', '.join(pairs)}")
+    return cases[cases["pair"] == pair] if pair else cases
+
+
+def _shipping(run: Run, row: Mapping[str, Any]) -> Record:
+    """The record of the seed with the best last validation (the lowest seed of equal ones, or where there is none)."""
+    place = ("pair", "method", "target", "device")
+    records = [
+        record for record in run.records if record.status == "ok" and all(getattr(record, k) == row[k] for k in place)
     ]
-    short = float(len(missed))
-    for one in limits:
-        for what, value in (
-            ("", means[one.metric]),
-            (f" of s{ships.seed}, which would ship", ships.metrics.get(one.metric)),
-        ):
-            if value is None:
-                why = ships.reasons.get(one.metric, "there is no such figure")
-                missed.append(f"{one}: {why}")
-                short += 1
-            elif not one.holds(value):
-                missed.append(f"{one}: it is {shown(one.metric, value)}{what}")
-                short += abs(value - one.limit) / (abs(one.limit) or 1)
-            else:
-                continue
-            break
-    if means[objective] is None:
-        missed.append(f"{objective}: {ships.reasons.get(objective, 'there is no such figure')}")
-    return Candidate(ships, len(well), len(records) - len(well), means, tuple(missed), short)
+    quality = metric_of(row["quality"])
+    sign = 1 if quality.better == "higher" else -1
+    curves = {
+        network.checkpoint_sha256: curve.values[-1]  # noqa: PD011 - of a record, no pandas
+        for network in run.networks
+        for curve in network.curves
+        if curve.name == f"validation_{quality.id}" and curve.values  # noqa: PD011
+    }
+    return min(records, key=lambda r: (-sign * curves.get(r.checkpoint_sha256, -sign * math.inf), r.seed))
 
 
-def _rank(validated: float | None, seed: int) -> tuple[float, int]:
-    """By validation; the lowest seed of those that are equal, or where nothing was validated."""
-    return (-math.inf if validated is None else validated, -seed)
+def _margin(candidate: Candidate, limit: Budget) -> float:
+    """By what share of the limit the worse of mean and program keeps it; negative where it does not."""
+    own = candidate.record.metrics.get(limit.metric)
+    values = [_nan(own), candidate.row[limit.metric]]
+    if any(math.isnan(value) for value in values):
+        return -math.inf
+    sign = 1 if limit.op == ">=" else -1
+    return min(float(sign * (value - limit.limit) / (abs(limit.limit) or 1.0)) for value in values)
 
 
-def _mean(records: Sequence[Record], metric: str) -> float | None:
-    values = [record.metrics.get(metric) for record in records]
-    there = [value for value in values if value is not None]
-    return math.fsum(there) / len(there) if there and len(there) == len(values) else None
+def _nearest(run: Run, candidates: Sequence[Candidate], conditions: Sequence[Budget]) -> str:
+    shortfalls = {each.name: min(_margin(each, limit) for limit in conditions) for each in candidates}
+    near = max(candidates, key=lambda each: shortfalls[each.name])
+    missed = [limit for limit in conditions if _margin(near, limit) < 0]
+    told = "; ".join(_figures(near, limit.metric) for limit in missed)
+    asked = " and ".join(str(limit) for limit in conditions)
+    large = [limit for limit in missed if limit.op == ">=" and limit.limit > 1]
+    shares = [limit.metric for limit in large if metric_of(limit.metric).unit == "fraction"]
+    hint = f" ({shares[0]} is a fraction: 90 % is 0.9)" if shares else ""
+    return f"no student of run {run.id} meets {asked}{hint}; nearest is {near.name}: {told}"
 
 
-def _order(one: Candidate, objective: str) -> tuple[float, float, str]:
-    return (
-        _cost(objective, one.means[objective]),
-        _cost(one.record.quality, one.means[one.record.quality]),
-        one.record.case,
-    )
+def _figures(candidate: Candidate, metric: str) -> str:
+    mean, own = candidate.row[metric], candidate.record.metrics.get(metric)
+    if own is None or math.isnan(mean):
+        return f"{metric} has no figure"
+    shown = f"{metric} {mean:.6g}"
+    return shown if candidate.row["seeds"] == 1 or own == mean else f"{shown} (mean), {own:.6g} (seed that ships)"
 
 
-def _cost(metric: str, value: float | None) -> float:
-    """Less is better."""
-    if value is None:
-        return math.inf
-    return value if metric_of(metric).better == "lower" else -value
+def _like(rows: Sequence[Mapping[str, Any]], row: Mapping[str, Any], method: str) -> Mapping[str, Any] | None:
+    place = ("pair", "target", "device")
+    alike = (other for other in rows if other["method"] == method and all(other[key] == row[key] for key in place))
+    return next((other for other in alike if other["seeds"]), None)
 
 
-def _teacher(run: Run, record: Record) -> Record | None:
-    place = (record.pair, record.target, record.device)
-    alike = (one for one in run.records if one.method == TEACHER and (one.pair, one.target, one.device) == place)
-    return next((one for one in alike if one.status == "ok"), None)
+def _gained(cases: pd.DataFrame, row: Mapping[str, Any]) -> tuple[stats.Interval | None, int]:
+    """The paired lead over ``scratch`` for the same pair, target and device, and over how many seeds."""
+    well = cases[cases["status"] == "ok"]
+    for key in ("pair", "target", "device"):
+        well = well[well[key] == row[key]]
+    scores = {
+        m: well[well["method"] == m].set_index("seed")[row["quality"]].dropna() for m in (row["method"], "scratch")
+    }
+    mine, its = scores[row["method"]], scores["scratch"]
+    seeds = mine.index.intersection(its.index)
+    item = 1 / row["test_items"] if row["quality"] == "accuracy" and row["test_items"] else 0.0
+    return stats.paired_t(mine[seeds].to_numpy(), its[seeds].to_numpy(), resolution=item), len(seeds)
 
 
-def _lead(run: Run, record: Record) -> Lead | None:
-    for ranking in rankings([run]):
-        if (ranking.pair, ranking.target, ranking.device) == (record.pair, record.target, record.device):
-            (standing,) = [one for one in ranking.standings if one.method == record.method]
-            return standing.leads.get("scratch")
-    return None
-
-
-def shown(metric: str, value: float | None) -> str:
-    """A figure as tables show it, with its unit."""
-    if value is None:
-        return "-"
-    declared = metric_of(metric)
-    return f"{value * declared.scale:,.{declared.digits}f} {declared.shown_unit}".strip()
+def _nan(value: float | None) -> float:
+    return math.nan if value is None else value

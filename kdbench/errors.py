@@ -23,6 +23,12 @@ class MeasureError(KdbenchError):
     exit_code = 3
 
 
+class UnmetError(KdbenchError):
+    """Nothing that was measured meets the conditions that were asked for."""
+
+    exit_code = 1
+
+
 class StageError(MeasureError):
     """A stage or a measurement of one case failed; the case becomes a row with this status and reason."""
 

@@ -23,6 +23,7 @@ from kdbench.cli import (
     pick,
     profile,
     rank,
+    report,
     results,
     run,
     table,
@@ -42,7 +43,8 @@ def cli() -> None:
     kdbench run digits               a suite: trains, lowers, measures, prints the table
     kdbench table digits             the newest run's table again, in any format
     kdbench rank digits              which method wins, by how much, and whether these seeds can tell
-    kdbench pick digits              what to ship under limits: --where "accuracy>=0.9"
+    kdbench pick digits --where ...  which student, method and target to ship
+    kdbench report RUN...            runs as one HTML page: plots, tables, tests, provenance
     kdbench compare BASE NEW         what changed between two runs, with an exit code
     kdbench baseline save RUN        what later runs are judged against, to be committed
     kdbench measure FILE.pte         size, latency and memory of any ExecuTorch program
@@ -61,6 +63,7 @@ for module in (
     table,
     rank,
     pick,
+    report,
     compare,
     baseline,
     history,

@@ -68,10 +68,9 @@ def command(
     from kdbench.cli.progress import Progress
     from kdbench.formats import terminal
     from kdbench.plan import cases_of, select
-    from kdbench.results import check_writable, save
-    from kdbench.rows import run_of
-    from kdbench.session import execute
-    from kdbench.store import Store, default_store
+    from kdbench.results import check_writable
+    from kdbench.runs import perform
+    from kdbench.store import default_store
     from kdbench.suite_file import read_suite, suite_path
     from kdbench.variant import with_devices, with_methods, with_seeds, with_train_device
 
@@ -84,9 +83,10 @@ def command(
     cases = select(cases_of(chosen), ",".join(only)) if only else cases_of(chosen)
     check_writable(results)
     with Progress(sys.stderr) as progress:
-        finished = execute(chosen, cases, Store(store or default_store()), jobs, progress)
-    run, items = run_of(finished, declared, ("kdbench", *sys.argv[1:]), started)
-    folder = save(run, finished.samples(), items, results)
+        words = ("kdbench", *sys.argv[1:])
+        place = store or default_store()
+        stored, finished = perform(declared, chosen, cases, place, results, jobs, progress, words, started)
+    run, folder = stored.record, stored.folder
     click.echo(terminal([run]), nl=False)
     click.echo(_made(finished))
     click.echo(f"run {run.id} in {folder}" + (" (partial)" if run.partial else ""))

@@ -97,6 +97,17 @@ BAD = [
         2,
         "kdbench: Invalid value for 'suites|methods|models|targets|devices|datasets|tasks|measures': 'planets' is not one of 'suites', 'methods', 'models', 'targets', 'devices', 'datasets', 'tasks', 'measures' (see 'kdbench list -h')",
     ),
+    # pick
+    (
+        "pick run.json --where accuracy",
+        2,
+        "kdbench: --where 'accuracy': expected METRIC>=NUMBER or METRIC<=NUMBER, such as accuracy>=0.9",
+    ),
+    (
+        "pick run.json --minimise a --maximise b",
+        2,
+        "kdbench: --minimise and --maximise exclude each other; turn one of them into a --where",
+    ),
     # suites
     ("run digit", 2, "kdbench: unknown suite 'digit'; did you mean 'digits' or 'qat-digits' or 'init'?"),
     ("run nothing.toml", 2, "kdbench: no suite file 'nothing.toml'"),

@@ -1,0 +1,189 @@
+"""What a report says in words and tables: the summary, who leads whom, earlier runs, and how to make each row again."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import special
+
+from kdbench import stats
+from kdbench.cases import again
+from kdbench.errors import UsageError
+from kdbench.frame import frame
+from kdbench.measures.metric import metric_of
+from kdbench.records import read_run
+from kdbench.results import stored
+from kdbench.spec import TEACHER
+from kdbench.tables import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    import pandas as pd
+
+    from kdbench.records import Run
+
+LEVEL = 0.05
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Lead:
+    """How far a row's method is ahead of a column's: shown, in words for a hover, and whether that is significant."""
+
+    text: str
+    told: str
+    clear: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """The leads of each method over each other one, on one target; ``leads[i][j]`` is of ``methods[i]``."""
+
+    target: str
+    methods: tuple[str, ...]
+    leads: tuple[tuple[Lead, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """A run of the same suite, version and machine: means over its students' programs that ended well."""
+
+    run: str
+    started: str
+    commit: str
+    ok: int
+    failed: int
+    quality: str
+    size: str
+    latency: str
+
+
+def summary_line(rows: Sequence[Row]) -> str:
+    """The sentence that says what came out for one pair on one device."""
+    students = [
+        row for row in rows if row["method"] != TEACHER and row["seeds"] and not math.isnan(row[row["quality"]])
+    ]
+    if not students:
+        return "No student has a figure for its quality; the table says why."
+    quality = metric_of(str(students[0]["quality"]))
+    best = (max if quality.better == "higher" else min)(students, key=lambda row: row[quality.id])
+    teacher = next((r for r in rows if r["method"] == TEACHER and r["target"] == best["target"] and r["seeds"]), None)
+    half = best[f"{quality.id}_ci"]
+    spread = "" if math.isnan(half) else f" ±{_shown(half, quality.id, unit=False)}"
+    figure = f"{_shown(best[quality.id], quality.id)}{spread}"
+    line = f"{best['method']} on {best['target']} has the best mean {quality.title}: {figure}"
+    if teacher and teacher[quality.id]:
+        line += f", {best[quality.id] / teacher[quality.id]:.1%} of the teacher's"
+    size = best["size_bytes_ratio"]
+    line += "" if math.isnan(size) else f", in {size:.1%} of the teacher's bytes"
+    marked = [f"{row['method']} on {row['target']}" for row in students if row["best"]]
+    clear = "clearly ahead of every other method on its target: " + ", ".join(marked)
+    none = "no method is clearly ahead of every other one on its target"
+    return plain(f"{line}; {clear if marked else none}.")
+
+
+def matrices(cases: pd.DataFrame) -> tuple[Matrix, ...]:
+    """For each target of one pair's cases: every method's paired lead over every other one.
+
+    A two-sided paired t test over the seeds that both have (at least 2; ``stats.paired_t``), with p-values adjusted by
+    Holm's method for all pairs of methods of the target.
+    """
+    students = cases[(cases["method"] != TEACHER) & (cases["status"] == "ok")]
+    return tuple(
+        _matrix(str(target), group) for target, group in students.groupby("target", sort=False) if len(group) > 1
+    )
+
+
+def _matrix(target: str, cases: pd.DataFrame) -> Matrix:
+    quality = metric_of(str(cases["quality"].iloc[0]))
+    scores = {str(m): g.set_index("seed")[quality.id].dropna() for m, g in cases.groupby("method", sort=False)}
+    methods = tuple(scores)
+    items = int(cases["test_items"].max())
+    resolution = 1 / items if items and quality.id == "accuracy" else 0.0
+    found: dict[tuple[str, str], tuple[stats.Interval, int]] = {}
+    for place, one in enumerate(methods):
+        for other in methods[place + 1 :]:
+            seeds = scores[one].index.intersection(scores[other].index)
+            lead = stats.paired_t(scores[one][seeds].to_numpy(), scores[other][seeds].to_numpy(), resolution=resolution)
+            if lead is not None:
+                found[one, other] = (lead, len(seeds))
+    adjusted = stats.holm([p_value(lead, n) for lead, n in found.values()]) if found else np.zeros(0)
+    p_values = dict(zip(found, adjusted.tolist(), strict=True))
+
+    def told(one: str, other: str) -> Lead:
+        if one == other:
+            return Lead("", "itself")
+        key, sign = ((one, other), 1) if (one, other) in found else ((other, one), -1)
+        if key not in found:
+            return Lead("-", "fewer than two seeds in common")
+        lead, n = found[key]
+        half, p = (lead.high - lead.low) / 2, p_values[key]
+        text = f"{sign * lead.estimate * quality.scale:+.2f}"
+        words = f"{one} over {other}: {text} ±{half * quality.scale:.2f} over {n} paired seeds, p {p:.2g} (Holm)"
+        return Lead(text, plain(words), clear=p < LEVEL)
+
+    return Matrix(target, methods, tuple(tuple(told(one, other) for other in methods) for one in methods))
+
+
+def p_value(lead: stats.Interval, n: int) -> float:
+    """The two-sided p-value of a 95 % t interval over ``n`` seeds: how likely a lead this large is where none is."""
+    half = (lead.high - lead.low) / 2
+    if half == 0:
+        return float(lead.estimate == 0)
+    t = lead.estimate / half * float(special.stdtrit(n - 1, 0.975))
+    return float(2 * special.stdtr(n - 1, -abs(t)))
+
+
+def history(run: Run, results: Path) -> tuple[Past, ...]:
+    """The stored runs of the same suite, version and machine, this one too, the oldest first."""
+    found = {run.id: run}
+    for place in stored(results):
+        if (place.machine, place.suite) == (run.provenance.machine.slug, run.name) and place.id not in found:
+            try:
+                other = read_run(place.folder)
+            except UsageError:
+                continue  # `kdbench results list` shows it as unreadable
+            if other.suite["version"] == run.suite["version"]:
+                found[place.id] = other
+    return tuple(_past(found[name]) for name in sorted(found))
+
+
+def _past(run: Run) -> Past:
+    cases = frame([run])
+    well = cases[(cases["status"] == "ok") & (cases["method"] != TEACHER)]
+    quality = str(cases["quality"].iloc[0]) if len(cases) else "accuracy"
+    quality, size, latency = (_shown(float(well[name].mean()), name) for name in (quality, "size_bytes", "latency_ms"))
+    ok = int((cases["status"] == "ok").sum())
+    commit = run.provenance.commit[:10] + (" (changed)" if run.provenance.dirty else "")
+    return Past(run.id, run.provenance.started, commit, ok, len(cases) - ok, quality, size, latency)
+
+
+def commands(run: Run) -> tuple[tuple[str, str, str], ...]:
+    """Each case, how it ended, and the command that makes it again."""
+    told = ((record, again(run, record).removeprefix("make it again with: ")) for record in run.records)
+    return tuple((record.case, record.status, words) for record, words in told)
+
+
+def _shown(value: float, metric: str, *, unit: bool = True) -> str:
+    declared = metric_of(metric)
+    if math.isnan(value):
+        return "-"
+    return f"{value * declared.scale:.{declared.digits}f}" + (f" {declared.shown_unit}" if unit else "")
+
+
+def rows_of(summary: pd.DataFrame) -> list[Row]:
+    """The rows of a summary as tables with names."""
+    return [{str(key): value for key, value in row.items()} for row in summary.to_dict("records")]
+
+
+def groups_of(rows: Sequence[Row]) -> Mapping[tuple[str, str], list[Row]]:
+    """The rows by pair and device, in their order."""
+    groups: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row["pair"], row["device"]), []).append(row)
+    return groups

@@ -1,0 +1,213 @@
+"""The plots of a report, by plotly: figures as JSON, drawn in the page. Names from files are escaped."""
+
+from __future__ import annotations
+
+import html
+import json
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.colors import qualitative
+
+from kdbench import stats
+from kdbench.measures.metric import metric_of
+from kdbench.spec import TEACHER
+from kdbench.tables import plain
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from kdbench.measures.metric import Metric
+    from kdbench.records import Run
+    from kdbench.reports.evidence import Row
+
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star", "x", "triangle-down", "pentagon", "hexagram")
+AXES = ("latency_ms", "size_bytes", "download_bytes", "peak_rss_bytes")
+"""What quality is drawn against."""
+
+_COLOURS = tuple(dict.fromkeys((*qualitative.D3, *qualitative.Set2, *qualitative.Plotly, *qualitative.Safe)))
+Figure = dict[str, Any]
+
+
+def escaped(text: object) -> str:
+    """``text`` as plotly shows it letter by letter: it reads a little HTML otherwise."""
+    return html.escape(plain(text), quote=False)
+
+
+def colours(rows: Sequence[Row]) -> dict[str, str]:
+    """A colour for each method, the same in every plot; they repeat after some thirty."""
+    methods = dict.fromkeys(str(row["method"]) for row in rows)
+    return {method: _COLOURS[place % len(_COLOURS)] for place, method in enumerate(methods)}
+
+
+def symbols(rows: Sequence[Row]) -> dict[str, str]:
+    """A mark for each target, the same in every plot; they repeat after ten."""
+    targets = dict.fromkeys(str(row["target"]) for row in rows)
+    return {target: SYMBOLS[place % len(SYMBOLS)] for place, target in enumerate(targets)}
+
+
+def pareto(rows: Sequence[Row], axis: str) -> Figure | None:
+    """Quality against ``axis``, a point a method and target, and the line of those that none beats in both.
+
+    None where no row has both figures.
+    """
+    quality, cost = metric_of(str(rows[0]["quality"])), metric_of(axis)
+    drawn = [row for row in rows if not math.isnan(row[quality.id]) and not math.isnan(row[axis])]
+    if not drawn:
+        return None
+    hues, marks = colours(rows), symbols(rows)
+    figure = go.Figure()
+    front = [
+        row
+        for row, beaten in zip(
+            drawn, stats.dominated([[r[quality.id], r[axis]] for r in drawn], (quality.better, "lower")), strict=True
+        )
+        if not beaten
+    ]
+    front.sort(key=lambda row: row[axis])
+    figure.add_scatter(
+        x=[row[axis] * cost.scale for row in front],
+        y=[row[quality.id] * quality.scale for row in front],
+        mode="lines", name="not beaten in both", line={"dash": "dot", "color": "#888888"}, hoverinfo="skip",
+    )  # fmt: skip
+    for method, colour in hues.items():
+        mine = [row for row in drawn if row["method"] == method]
+        if not mine:
+            continue
+        figure.add_scatter(
+            x=[row[axis] * cost.scale for row in mine],
+            y=[row[quality.id] * quality.scale for row in mine],
+            error_y={"type": "data", "array": [_half(row, quality.id) * quality.scale for row in mine], "thickness": 1},
+            text=[_case(row) for row in mine],
+            mode="markers", name=escaped(method),
+            marker={"color": colour, "size": 10, "symbol": [marks[str(row["target"])] for row in mine]},
+            hovertemplate=(
+                f"%{{text}}<br>{quality.title} %{{y:.2f}} {quality.shown_unit}<br>"
+                f"{cost.title} %{{x:.4g}} {cost.shown_unit}<extra></extra>"
+            ),
+        )  # fmt: skip
+    values = [row[axis] for row in drawn]
+    figure.update_xaxes(title=_axis(axis), type="log" if max(values) > 10 * max(min(values), 1e-12) else "linear")
+    figure.update_yaxes(
+        title=_axis(quality.id), range=_view([row[quality.id] * quality.scale for row in drawn], quality)
+    )
+    return _plain(figure)
+
+
+def out_of_view(rows: Sequence[Row]) -> tuple[str, ...]:
+    """The methods with a program so far behind that ``pareto`` leaves it out of view at first, with their targets."""
+    quality = metric_of(str(rows[0]["quality"]))
+    drawn = [row for row in rows if not math.isnan(row[quality.id])]
+    if not drawn:
+        return ()
+    low, high = _view([row[quality.id] * quality.scale for row in drawn], quality)
+    gone = [row for row in drawn if not low <= row[quality.id] * quality.scale <= high]
+    return tuple(f"{row['method']} on {row['target']}" for row in gone)
+
+
+def _view(values: Sequence[float], quality: Metric) -> tuple[float, float]:
+    """The range that shows all values but those behind the worse quartile by over three times the quartiles' distance.
+
+    J. W. Tukey, "Exploratory Data Analysis" (1977), calls these "far out".
+    """
+    first, last = np.quantile(values, [0.25, 0.75])
+    low, high = min(values), max(values)
+    if quality.better == "higher":
+        low = min(value for value in values if value >= first - 3 * (last - first))
+    else:
+        high = max(value for value in values if value <= last + 3 * (last - first))
+    room = 0.15 * (high - low) or 1.0
+    return low - room, high + room
+
+
+def curves(run: Run, rows: Sequence[Row]) -> Figure | None:
+    """The validation quality of each method over its epochs, mean over seeds; None where runs kept no such curve."""
+    places = {(row["pair"], row["device"]) for row in rows}
+    name = f"validation_{rows[0]['quality']}"
+    quality = metric_of(str(rows[0]["quality"]))
+    networks = {network.checkpoint_sha256: network for network in run.networks}
+    figure = go.Figure()
+    for method, colour in colours(rows).items():
+        checkpoints = dict.fromkeys(
+            record.checkpoint_sha256
+            for record in run.records
+            if record.method == method and (record.pair, record.device) in places and record.checkpoint_sha256
+        )
+        found: dict[int, list[float]] = {}
+        for checkpoint in checkpoints:
+            for curve in networks[checkpoint].curves if checkpoint in networks else ():
+                epochs = curve.epochs or tuple(range(1, len(curve.values) + 1))
+                if curve.name == name:
+                    for epoch, value in zip(epochs, curve.values, strict=True):
+                        found.setdefault(epoch, []).append(value)
+        if found:
+            figure.add_scatter(
+                x=sorted(found), y=[math.fsum(found[e]) / len(found[e]) * quality.scale for e in sorted(found)],
+                mode="lines+markers", name=escaped(method), line={"color": colour}, marker={"size": 5},
+            )  # fmt: skip
+    if not figure.data:
+        return None
+    figure.update_xaxes(title="epoch")
+    figure.update_yaxes(title=f"validation {_axis(quality.id)}")
+    return _plain(figure)
+
+
+def survival(rows: Sequence[Row]) -> Figure | None:
+    """What each method loses from eager network to program, by target; None where nothing is told to be lost."""
+    drop = metric_of("accuracy_drop")
+    lossy = [t for t in symbols(rows) if any(r["target"] == t and abs(_or_zero(r[drop.id])) > 0 for r in rows)]
+    if not lossy:
+        return None
+    figure = go.Figure()
+    for target in lossy:
+        mine = [row for row in rows if row["target"] == target and not math.isnan(row[drop.id])]
+        figure.add_bar(
+            x=[escaped(row["method"]) for row in mine], y=[row[drop.id] * drop.scale for row in mine],
+            error_y={"type": "data", "array": [_half(row, drop.id) * drop.scale for row in mine], "thickness": 1},
+            name=escaped(target),
+        )  # fmt: skip
+    figure.update_yaxes(title="accuracy lost (pt)")
+    return _plain(figure)
+
+
+def operators(profile: Mapping[str, Any]) -> Figure:
+    """The time of each operator of a profile (``kdbench profile --format json``), in the order of the inference."""
+    steps = profile["operators"]
+    names = [escaped(f"{place} {step['operator']}") for place, step in enumerate(steps, 1)]
+    figure = go.Figure()
+    for where in dict.fromkeys(str(step["where"]) for step in steps):
+        mine = [place for place, step in enumerate(steps) if step["where"] == where]
+        figure.add_bar(
+            x=[steps[place]["mean_us"] for place in mine], y=[names[place] for place in mine],
+            name=escaped(where), orientation="h",
+        )  # fmt: skip
+    figure.update_xaxes(title="mean time (us)")
+    figure.update_yaxes(categoryorder="array", categoryarray=names[::-1], automargin=True)
+    figure.update_layout(height=180 + 22 * len(steps))
+    return _plain(figure)
+
+
+def _plain(figure: go.Figure) -> Figure:
+    figure.update_layout(template="none", margin={"l": 60, "r": 10, "t": 10, "b": 50}, showlegend=True)
+    table: Figure = json.loads(figure.to_json())
+    return table
+
+
+def _case(row: Row) -> str:
+    network = row["teacher"] if row["method"] == TEACHER else row["student"]
+    return escaped(f"{row['method']} on {row['target']}, {network}, {row['seeds']} seed{'s' * (row['seeds'] != 1)}")
+
+
+def _axis(metric: str) -> str:
+    declared = metric_of(metric)
+    return f"{declared.title} ({declared.shown_unit})" if declared.shown_unit else declared.title
+
+
+def _half(row: Row, metric: str) -> float:
+    return _or_zero(row[f"{metric}_ci"])
+
+
+def _or_zero(value: float) -> float:
+    return 0.0 if math.isnan(value) else float(value)

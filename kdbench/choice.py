@@ -157,7 +157,7 @@ def _shipping(run: Run, row: Mapping[str, Any]) -> Record:
 def _margin(candidate: Candidate, limit: Budget) -> float:
     """By what share of the limit the worse of mean and program keeps it; negative where it does not."""
     own = candidate.record.metrics.get(limit.metric)
-    values = [_nan(own), candidate.row[limit.metric]]
+    values: list[float] = [_nan(own), candidate.row[limit.metric]]
     if any(math.isnan(value) for value in values):
         return -math.inf
     sign = 1 if limit.op == ">=" else -1

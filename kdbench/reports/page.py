@@ -156,12 +156,12 @@ def _profile(path: Path) -> dict[str, Any]:
     except ValueError:
         raise UsageError(f"--profile {path} is not JSON; {hint}") from None
     steps = table.get("operators") if isinstance(table, dict) else None
-    wanted = {"operator": str, "where": str, "mean_us": (int, float), "share": (int, float)}
+    wanted: dict[str, Any] = {"operator": str, "where": str, "mean_us": (int, float), "share": (int, float)}
     good = isinstance(steps, list) and all(
         isinstance(step, dict) and all(isinstance(step.get(key), kind) for key, kind in wanted.items())
         for step in steps
     )
-    about = {"file": str, "mean_us": (int, float), "runs": int, "threads": int}
+    about: dict[str, Any] = {"file": str, "mean_us": (int, float), "runs": int, "threads": int}
     if not good or not all(isinstance(table.get(key), kind) for key, kind in about.items()):
         raise UsageError(f"--profile {path} is not a profile; {hint}")
     return dict(table)

@@ -52,6 +52,7 @@ class Choice:
 
     ``retained``: the share of the teacher's quality, mean over mean, None without a teacher's row for the target.
     ``gained``: the lead over ``scratch`` in quality over the ``paired`` seeds that both have, None below two.
+    ``unrun``: the targets that were left out because their device did not run them, so that no sample ships with them.
     """
 
     chosen: Candidate
@@ -60,6 +61,7 @@ class Choice:
     retained: float | None
     gained: stats.Interval | None
     paired: int
+    unrun: tuple[str, ...]
 
 
 def condition(text: str) -> Budget:
@@ -94,7 +96,11 @@ def pick(run: Run, conditions: Sequence[Budget], metric: str, *, most: bool = Fa
     students = [row for row in rows if row["method"] != TEACHER and row["seeds"] and not math.isnan(row[metric])]
     if not students:
         raise UnmetError(f"no student of run {run.id} has a figure for {metric}; kdbench table {run.id} says why")
-    candidates = [Candidate(row, _shipping(run, row)) for row in students]
+    every = [Candidate(row, _shipping(run, row)) for row in students]
+    candidates = [each for each in every if _ran(each.record)]
+    unrun = tuple(dict.fromkeys(each.record.target for each in every if not _ran(each.record)))
+    if not candidates:
+        raise UnmetError(f"no student of run {run.id} was run on its device, only lowered: {', '.join(unrun)}")
     meeting = [each for each in candidates if all(_margin(each, limit) >= 0 for limit in conditions)]
     if not meeting:
         raise UnmetError(_nearest(run, candidates, conditions))
@@ -114,7 +120,7 @@ def pick(run: Run, conditions: Sequence[Budget], metric: str, *, most: bool = Fa
     whole = teacher[quality] if teacher else math.nan
     gained, paired = _gained(cases, chosen.row) if scratch and chosen.row["method"] != "scratch" else (None, 0)
     retained = chosen.row[quality] / whole if whole and not math.isnan(whole) else None
-    return Choice(chosen, tuple(others), len(candidates), retained, gained, paired)
+    return Choice(chosen, tuple(others), len(candidates), retained, gained, paired, unrun)
 
 
 def _check(run: Run, conditions: Sequence[Budget], metric: str) -> None:
@@ -154,10 +160,15 @@ def _shipping(run: Run, row: Mapping[str, Any]) -> Record:
     return min(records, key=lambda r: (-sign * curves.get(r.checkpoint_sha256, -sign * math.inf), r.seed))
 
 
+def _ran(record: Record) -> bool:
+    """Whether the device ran the program: one that is only lowered is not timed, and ``kdbench export`` refuses it."""
+    return record.metrics.get("latency_ms") is not None
+
+
 def _margin(candidate: Candidate, limit: Budget) -> float:
     """By what share of the limit the worse of mean and program keeps it; negative where it does not."""
     own = candidate.record.metrics.get(limit.metric)
-    values = [_nan(own), candidate.row[limit.metric]]
+    values: list[float] = [_nan(own), candidate.row[limit.metric]]
     if any(math.isnan(value) for value in values):
         return -math.inf
     sign = 1 if limit.op == ">=" else -1

@@ -107,3 +107,20 @@ def test_pairs_of_several_data_sets_are_not_thrown_together():
     records = tuple(r.model_copy(update={"pair": "fashion-mnist:a-b"}) if r.pair == PAIR else r for r in whole.records)
     with pytest.raises(UsageError, match="several data sets, name one by --pair"):
         pick(whole.model_copy(update={"records": records}), [], "download_bytes")
+
+
+def test_a_program_that_no_device_ran_cannot_be_exported_and_is_left_out():
+    whole = made_up.run(broken=False)
+
+    def lowered_only(*targets):
+        records = tuple(
+            r.model_copy(update={"metrics": r.metrics | {"latency_ms": None}}) if r.target in targets else r
+            for r in whole.records
+        )
+        return whole.model_copy(update={"records": records})
+
+    found = choose("accuracy>=0.8", run=lowered_only("xnnpack-int8"))
+    assert found.chosen.name == "kd/xnnpack-fp32/s0/host"
+    assert (found.unrun, found.candidates) == (("xnnpack-int8",), 3)
+    with pytest.raises(UnmetError, match="was run on its device, only lowered: xnnpack-fp32, xnnpack-int8"):
+        choose(run=lowered_only(*made_up.TARGETS))

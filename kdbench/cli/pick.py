@@ -102,6 +102,10 @@ def _terminal(run: Run, choice: Choice, limits: Sequence[Budget], metric: str, e
         lines.append(plain(f"{place}. {other.record.method} on {other.record.target}: {figures}"))
     left = len(choice.runners_up) - _RUNNERS_UP
     lines += [f"   and {left} more that meet the conditions"] if left > 0 else []
+    if choice.unrun:
+        lines.append(
+            plain(f"left out: {', '.join(choice.unrun)}: lowered and not run here, so there is no sample to export")
+        )
     lines.append("how: " + RULE.format(quality=metric_of(row["quality"]).title, candidates=choice.candidates))
     return [*lines, plain(export)]
 
@@ -160,7 +164,7 @@ def _gains(choice: Choice) -> list[str]:
             f"(95 % {low:+.2f} to {high:+.2f}, {choice.paired} paired seeds{clear})"
         )
     elif choice.chosen.row["method"] == "scratch":
-        lines.append("is trained without a teacher: no distilled student that meets the conditions is better here")
+        lines.append("is trained without a teacher: nothing is gained over scratch")
     return lines
 
 
@@ -185,6 +189,7 @@ def _json(run: Run, choice: Choice, limits: Sequence[Budget], metric: str, expor
         "chosen": told(choice.chosen),
         "runners_up": [told(other) for other in choice.runners_up],
         "candidates": choice.candidates,
+        "unrun": list(choice.unrun),
         "retained": choice.retained,
         "gained_over_scratch": lead,
         "export": export,

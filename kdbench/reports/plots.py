@@ -58,6 +58,7 @@ def pareto(rows: Sequence[Row], axis: str) -> Figure | None:
     if not drawn:
         return None
     hues, marks = colours(rows), symbols(rows)
+    view = _view([row[quality.id] * quality.scale for row in drawn], quality)
     figure = go.Figure()
     front = [
         row
@@ -79,7 +80,7 @@ def pareto(rows: Sequence[Row], axis: str) -> Figure | None:
         figure.add_scatter(
             x=[row[axis] * cost.scale for row in mine],
             y=[row[quality.id] * quality.scale for row in mine],
-            error_y={"type": "data", "array": [_half(row, quality.id) * quality.scale for row in mine], "thickness": 1},
+            error_y={"type": "data", "array": [_whisker(row, quality, view) for row in mine], "thickness": 1},
             text=[_case(row) for row in mine],
             mode="markers", name=escaped(method),
             marker={"color": colour, "size": 10, "symbol": [marks[str(row["target"])] for row in mine]},
@@ -105,6 +106,12 @@ def out_of_view(rows: Sequence[Row]) -> tuple[str, ...]:
     low, high = _view([row[quality.id] * quality.scale for row in drawn], quality)
     gone = [row for row in drawn if not low <= row[quality.id] * quality.scale <= high]
     return tuple(f"{row['method']} on {row['target']}" for row in gone)
+
+
+def _whisker(row: Row, quality: Metric, view: tuple[float, float]) -> float:
+    """The half-width of a point's bar; 0 for one out of view, whose bar alone would cross the others."""
+    inside = view[0] <= row[quality.id] * quality.scale <= view[1]
+    return _half(row, quality.id) * quality.scale if inside else 0.0
 
 
 def _view(values: Sequence[float], quality: Metric) -> tuple[float, float]:

@@ -9,7 +9,16 @@
 
   const colours = () => (dark.matches && !printing ? ["#e6edf3", "#38414b"] : ["#1b1f24", "#d0d7de"]);
 
+  // plotly is read when the first plot is drawn: the page can be read, sorted and filtered before.
+  function library() {
+    if (window.Plotly) return;
+    const script = document.createElement("script");
+    script.textContent = document.getElementById("library").textContent;
+    document.head.append(script);
+  }
+
   function draw(place) {
+    library();
     const figure = figures[place.dataset.figure];
     const [ink, rule] = colours();
     const axis = (own) => ({ ...own, color: ink, gridcolor: rule, zerolinecolor: rule, automargin: true });
@@ -31,7 +40,7 @@
     for (const entry of entries) {
       if (entry.isIntersecting) {
         seen.unobserve(entry.target);
-        draw(entry.target);
+        setTimeout(() => draw(entry.target));
       }
     }
   }, { rootMargin: "200px" });

@@ -108,6 +108,12 @@ BAD = [
         2,
         "kdbench: --minimise and --maximise exclude each other; turn one of them into a --where",
     ),
+    # report
+    (
+        "report run.json",
+        2,
+        "kdbench: run.json is not JSON: Expecting property name enclosed in double quotes: line 1 column 2 (char 1)",
+    ),
     # suites
     ("run digit", 2, "kdbench: unknown suite 'digit'; did you mean 'digits' or 'qat-digits' or 'init'?"),
     ("run nothing.toml", 2, "kdbench: no suite file 'nothing.toml'"),

@@ -38,7 +38,10 @@ def test_one_that_is_far_behind_leaves_the_view_to_the_others_and_is_named():
     assert plots.out_of_view(usual) == ()
     low = [row | {"accuracy": 0.1} if row["method"] == "scratch" and "int8" in row["target"] else row for row in usual]
     assert plots.out_of_view(low) == ("scratch on xnnpack-int8",)
-    start, end = plots.pareto(low, "latency_ms")["layout"]["yaxis"]["range"]
+    found = plots.pareto(low, "latency_ms")
+    bars = {trace["name"]: trace["error_y"]["array"] for trace in found["data"][2:]}
+    assert bars["scratch"][1] == 0 < bars["scratch"][0]
+    start, end = found["layout"]["yaxis"]["range"]
     assert 70 < start < 84
     assert end > 99
 

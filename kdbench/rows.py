@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,7 +21,7 @@ from kdbench.store import Artefact, content_key
 from kdbench.training.processor import simd
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 CHECKPOINT = "weights.safetensors"
 PROGRAM = "program.pte"
+HOST = "host"
 
 
 def run_of(
@@ -43,7 +45,7 @@ def run_of(
     """
     task: Task = load("tasks", finished.suite.task)()
     evidence = {case.id: _evidence(finished, case, task) for case in finished.cases}
-    records = tuple(_record(finished, case, evidence[case.id]) for case in finished.cases)
+    records = tuple(_record(finished, case, evidence[case.id], evidence) for case in finished.cases)
     items = {case: items for case, known in evidence.items() if (items := _items(task, known)) is not None}
     now = datetime.now(UTC)
     table = cleaned(finished.suite.model_dump(mode="json"))
@@ -106,7 +108,7 @@ def _kd_seconds(finished: Finished, case: Case) -> float | None:
     return None
 
 
-def _record(finished: Finished, case: Case, known: Evidence) -> Record:
+def _record(finished: Finished, case: Case, known: Evidence, evidence: Mapping[str, Evidence]) -> Record:
     stages = finished.stages[case.id]
     status, reason = _status(finished, case, known)
     figures: dict[str, Figure] = {}
@@ -132,7 +134,7 @@ def _record(finished: Finished, case: Case, known: Evidence) -> Record:
         structure=known.program.get("structure", ""),
         metrics={metric: None if isinstance(figure, str) else figure for metric, figure in figures.items()},
         reasons={metric: figure for metric, figure in figures.items() if isinstance(figure, str)},
-        details=_details(case, stages, known),
+        details=_details(case, stages, known) | _beside_host(case, evidence),
         flags=known.speed.flags if known.speed else (),
     )
 
@@ -163,6 +165,21 @@ def _details(case: Case, stages: CaseStages, known: Evidence) -> dict[str, Any]:
     if digest := find("methods", case.method.use).digest():
         details["method_sha256"] = digest
     return details
+
+
+def _beside_host(case: Case, evidence: Mapping[str, Evidence]) -> dict[str, Any]:
+    """How far another device's outputs on the test set are from those of the host, where the session has both."""
+    there, twin = evidence[case.id], evidence.get(replace(case, device=HOST).id)
+    if case.device == HOST or twin is None or there.outputs is None or twin.outputs is None:
+        return {}
+    return {"beside_host": differences(there.outputs, twin.outputs)}
+
+
+def differences(outputs: NDArray[Any], others: NDArray[Any]) -> dict[str, float]:
+    """How many items [N, K] differ in any bit of a value, and by how much at most."""
+    differing = (outputs.view(np.uint8) != others.view(np.uint8)).reshape(len(outputs), -1).any(axis=1)
+    largest = np.nanmax(np.abs(outputs.astype(np.float64) - others), initial=0.0)
+    return {"items_differing": int(differing.sum()), "largest_difference": float(largest)}
 
 
 def _items(task: Task, known: Evidence) -> Items | None:

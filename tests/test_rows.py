@@ -1,0 +1,13 @@
+import numpy as np
+
+from kdbench.rows import differences
+
+
+def test_answers_of_two_devices_are_compared_to_the_bit():
+    here = np.array([[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]], dtype=np.float32)
+    assert differences(here, here.copy()) == {"items_differing": 0, "largest_difference": 0.0}
+    there = here.copy()
+    there[0, 0] = -0.0
+    assert differences(there, here) == {"items_differing": 1, "largest_difference": 0.0}
+    there[2] += 0.5
+    assert differences(there, here) == {"items_differing": 2, "largest_difference": 0.5}

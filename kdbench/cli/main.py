@@ -20,6 +20,7 @@ from kdbench.cli import (
     history,
     inspect,
     measure,
+    new,
     pick,
     profile,
     rank,
@@ -45,6 +46,7 @@ def cli() -> None:
     kdbench rank digits              which method wins, by how much, and whether these seeds can tell
     kdbench pick digits --where ...  which student, method and target to ship
     kdbench report RUN...            runs as one HTML page: plots, tables, tests, provenance
+    kdbench new method my-idea       a method of your own to start from, with its test
     kdbench compare BASE NEW         what changed between two runs, with an exit code
     kdbench baseline save RUN        what later runs are judged against, to be committed
     kdbench measure FILE.pte         size, latency and memory of any ExecuTorch program
@@ -76,6 +78,7 @@ for module in (
     doctor,
     results,
     cite,
+    new,
 ):
     cli.add_command(module.command)
 

@@ -18,8 +18,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
+import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -36,7 +37,7 @@ from kdbench.catalog import load
 from kdbench.devices.host import host
 from kdbench.machine import libraries, machine
 from kdbench.measures.duel import BLOCK_NS, Duellists, block_medians, fight
-from kdbench.slowdown import judge, slowdown_of
+from kdbench.slowdown import BOUTS, judge, slowdown_of
 
 HERE = Path(__file__).parent / "results"
 TRIALS, TRUTH = HERE / "gate.jsonl", HERE / "gate-truth.json"
@@ -145,6 +146,9 @@ def truth(folder: Path) -> dict[str, dict[str, dict[str, float]]]:
             true = longer(of, base, program(of, hidden, 0, folder), LONG)
             found[of.name][str(share)] = {"hidden": hidden, "true": true}
             print(f"{of.name}: {hidden} units are {true:+.2%}", flush=True)
+        rising = [found[of.name][str(share)]["true"] for share in SHARES]
+        if not 0 < rising[0] < rising[1] < rising[2] < rising[3]:
+            sys.exit(f"{of.name}: more work is not more time ({rising}); measure on a machine that does nothing else")
     TRUTH.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     return found
 
@@ -164,11 +168,6 @@ class Recorded:
         return result
 
 
-def spin() -> None:
-    while True:
-        sum(range(10_000))
-
-
 def trial(number: int, widths: dict, folder: Path) -> dict:
     generator = np.random.default_rng(number)
     share, threads = generator.choice([0.0, *SHARES]), int(generator.integers(1, 3))
@@ -179,19 +178,18 @@ def trial(number: int, widths: dict, folder: Path) -> dict:
         hidden = widths[of.name][str(share)]["hidden"] if changed else 64
         duels[of.name] = Duellists(program(of, 64, 0, folder), program(of, hidden, 1, folder), inputs(of))
     device = Recorded()
-    busy = multiprocessing.get_context("spawn").Process(target=spin, daemon=True)
-    if loaded:
-        busy.start()
-    start = time.perf_counter()
+    busy = subprocess.Popen([sys.executable, "-c", "while True: pass"]) if loaded else None
+    before, start = os.getloadavg()[0], time.perf_counter()
     try:
         judged = judge(device, duels, threads=threads, seed=number)
     finally:
-        if loaded:
+        if busy is not None:
             busy.kill()
+            busy.wait()
     seconds = time.perf_counter() - start
     rows = []
     for of in CLASSES:
-        one, found = judged[of.name], device.blocks[duels[of.name].base]
+        one, found = judged[of.name], device.blocks[duels[of.name].base][:BOUTS]  # what the other rules go by
         base, new = (np.concatenate([pair[side] for pair in found]) for side in (0, 1))
         rows.append(
             {
@@ -208,7 +206,7 @@ def trial(number: int, widths: dict, folder: Path) -> dict:
             }
         )
     return {
-        "trial": number, "threads": threads, "loaded": loaded, "seconds": seconds, "machine": machine().slug,
+        "trial": number, "threads": threads, "loaded": loaded, "load": [before, os.getloadavg()[0]], "seconds": seconds, "machine": machine().slug,
         "executorch": libraries()["executorch"], "rows": rows,
     }  # fmt: skip
 

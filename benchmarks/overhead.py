@@ -176,7 +176,7 @@ def table(result: dict[str, object]) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--pairs", type=int, default=24, help="pairs of fresh processes for each program, at least 5")
+    parser.add_argument("--pairs", type=int, default=20, help="pairs of fresh processes for each program, at least 5")
     parser.add_argument("--out", type=Path, default=HERE / "results", help="where overhead.json and overhead.md go")
     given = parser.parse_args()
     if given.pairs < BESIDE:

@@ -52,6 +52,7 @@ def test_its_method_runs():
 def test_its_three_lines_lower_a_network(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     code = re.search(r"```python\n(import kdbench\n.*?)```", README, re.DOTALL)[1]
+    torch.manual_seed(0)
     exec(code, {"model": torch.nn.Sequential(torch.nn.Linear(8, 4)), "example": torch.ones(1, 8)})
     size, error = capsys.readouterr().out.split()
     assert int(size) == (tmp_path / "model.pte").stat().st_size

@@ -1,19 +1,17 @@
-"""The gate: two runs compared, like with like; one run against its suite's budgets."""
+"""The gate: two runs compared, like with like."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal
-
-from pydantic import TypeAdapter, ValidationError
+from typing import TYPE_CHECKING
 
 from kdbench import drop
+from kdbench.budgets import ended, judged_budgets
 from kdbench.drop import MARGIN
-from kdbench.errors import EXIT_NO_VERDICT, EXIT_OK, EXIT_REGRESSED, UsageError, worst
 from kdbench.likeness import apart, moved_structures, speed_note, suspects_of
 from kdbench.measures.metric import METRICS
-from kdbench.spec import TEACHER, Budget
+from kdbench.verdict import Comparison, Verdict, Word
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -27,20 +25,6 @@ if TYPE_CHECKING:
     from kdbench.slowdown import Judged
 
     Correct = Mapping[str, NDArray[np.bool_]]
-
-Word = Literal["ok", "regressed", "improved", "inconclusive", "no-baseline", "incomparable", "noisy"]
-
-EXIT_CODES: Mapping[Word, int] = {
-    "ok": EXIT_OK,
-    "improved": EXIT_OK,
-    "inconclusive": EXIT_OK,
-    "regressed": EXIT_REGRESSED,
-    "no-baseline": EXIT_NO_VERDICT,
-    "incomparable": EXIT_NO_VERDICT,
-    "noisy": EXIT_NO_VERDICT,
-}
-
-_BUDGETS = TypeAdapter(dict[str, tuple[Budget, ...]])
 
 _LEARNT = frozenset(
     {
@@ -60,43 +44,6 @@ FOLLOWED = "moved with what it follows from, not tested"
 
 _ROUNDING = {"kl_teacher": 1e-4, "ece": 1e-4}
 """Relative differences that other processors' instruction sets make in real-valued facts."""
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What a comparison says of one metric of one case (of all seeds, if ``case`` says ``s*``), and why."""
-
-    case: str
-    metric: str
-    verdict: Word
-    base: float | None
-    new: float | None
-    reason: str
-
-    def __str__(self) -> str:
-        place = " ".join(part for part in (self.case, self.metric) if part != "*")
-        return f"{place}: {self.reason}" if place else self.reason
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """Every verdict on a new run; ``suspects`` changed between the runs; ``notes`` say what was not judged."""
-
-    suite: str
-    base: str
-    new: str
-    verdicts: tuple[Verdict, ...]
-    suspects: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-
-    @property
-    def exit_code(self) -> int:
-        """The exit code that the verdicts share."""
-        return worst([EXIT_CODES[verdict.verdict] for verdict in self.verdicts])
-
-    def count(self, word: Word) -> int:
-        """How many verdicts say ``word``."""
-        return sum(verdict.verdict == word for verdict in self.verdicts)
 
 
 @dataclass(slots=True)
@@ -159,43 +106,6 @@ def compare(
     return Comparison(new.name, base.id, new.id, (*told, *judged_budgets(new)), suspects, tuple(notes))
 
 
-def judged_budgets(run: Run) -> tuple[Verdict, ...]:
-    """A verdict for every budget of the run's suite and every student's case.
-
-    It is ``ok``, ``regressed`` (broken; so is a case that failed), or ``incomparable`` where there is no such figure.
-
-    Raises:
-        UsageError: the run's suite has budgets that this kdbench cannot read.
-    """
-    try:
-        budgets = _BUDGETS.validate_python(run.suite.get("budgets", {}))
-    except ValidationError as error:
-        raise UsageError(f"the budgets of run {run.id} cannot be read: {error.errors()[0]['msg']}") from None
-    return tuple(
-        judged_budget(record, budget)
-        for record in run.records
-        if record.method != TEACHER
-        for budget in budgets.get(record.target, ())
-    )
-
-
-def judged_budget(record: Record, budget: Budget) -> Verdict:
-    """Whether a case keeps a limit of its suite."""
-    if record.status in ("not-applicable", "skipped"):
-        return Verdict(
-            record.case, budget.metric, "ok", None, None, f"budget {budget} does not apply: {_ended(record)}"
-        )
-    if record.status != "ok":
-        return Verdict(record.case, budget.metric, "regressed", None, None, f"budget {budget} broken: {_ended(record)}")
-    value = record.metrics.get(budget.metric)
-    if value is None:
-        why = record.reasons.get(budget.metric, "the case has no such figure")
-        return Verdict(record.case, budget.metric, "incomparable", None, None, f"budget {budget} not judged: {why}")
-    if budget.holds(value):
-        return Verdict(record.case, budget.metric, "ok", None, value, f"budget {budget} kept")
-    return Verdict(record.case, budget.metric, "regressed", None, value, f"budget {budget} broken: {value:g}")
-
-
 def _speeds(base: Run, new: Run, speeds: Mapping[Moved, Judged]) -> Iterable[Verdict]:
     """The verdicts on changed structures, at the first case of each."""
     for moved, (_, record) in moved_structures(base, new).items():
@@ -206,23 +116,17 @@ def _speeds(base: Run, new: Run, speeds: Mapping[Moved, Judged]) -> Iterable[Ver
             yield Verdict(record.case, "latency_ms", judged.verdict, was, now, judged.reason)
 
 
-def _ended(record: Record) -> str:
-    return record.status + (f": {record.reason}" if record.reason else "")
-
-
 def _case(base: Record | None, new: Record, rules: _Rules) -> Iterable[Verdict]:
     if base is None:
         yield Verdict(new.case, "status", "no-baseline", None, None, "the base run has no such case")
     elif base.status != "ok" and new.status != "ok":
         both = base.status == new.status and new.status in ("not-applicable", "skipped")
-        reason = (
-            f"in both runs {_ended(new)}" if base.status == new.status else f"was {_ended(base)}; now {_ended(new)}"
-        )
+        reason = f"in both runs {ended(new)}" if base.status == new.status else f"was {ended(base)}; now {ended(new)}"
         yield Verdict(new.case, "status", "ok" if both else "incomparable", None, None, reason)
     elif new.status != "ok":
-        yield Verdict(new.case, "status", "regressed", None, None, f"was ok, now {_ended(new)}")
+        yield Verdict(new.case, "status", "regressed", None, None, f"was ok, now {ended(new)}")
     elif base.status != "ok":
-        yield Verdict(new.case, "status", "improved", None, None, f"was {_ended(base)}; now ok")
+        yield Verdict(new.case, "status", "improved", None, None, f"was {ended(base)}; now ok")
     else:
         yield from _facts(base, new, rules)
 

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from kdbench.gate import Comparison, Verdict
     from kdbench.plan import Case
     from kdbench.records import Record, Run
     from kdbench.side import Side
     from kdbench.spec import Suite
+    from kdbench.verdict import Comparison, Verdict
 
 Samples = tuple["NDArray[np.int32]", ...]
 
@@ -104,8 +104,9 @@ class Performance:
             UsageError: bad input. What cannot be measured becomes ``failure`` instead, or the record of its case.
         """
         # Imported here, not above: collecting needs none of it.
+        from kdbench.budgets import judged_budgets
         from kdbench.cli.progress import Progress
-        from kdbench.gate import compare, judged_budgets
+        from kdbench.gate import compare
         from kdbench.rematch import rematches
         from kdbench.results import check_writable, save
         from kdbench.review import by_case

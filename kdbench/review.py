@@ -17,7 +17,7 @@ from kdbench.tables import plain
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from kdbench.gate import Comparison, Verdict
+    from kdbench.verdict import Comparison, Verdict
 
 ORDER = ("regressed", "incomparable", "noisy", "no-baseline", "inconclusive", "improved", "ok")
 """Verdicts as people read them, the worst first."""

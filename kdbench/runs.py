@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from kdbench.conduct import Listener
-    from kdbench.gate import Comparison
     from kdbench.plan import Case
     from kdbench.records import Run
     from kdbench.session import Finished
     from kdbench.spec import Suite
+    from kdbench.verdict import Comparison
 
 
 @dataclass(frozen=True)

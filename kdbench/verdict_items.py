@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from kdbench.gate import Verdict
     from kdbench.performance import Judge, Performance
     from kdbench.plan import Case
+    from kdbench.verdict import Verdict
 
 BASELINE = "baseline"
 """The measure of these items: ``-m "kdbench(measure='baseline')"`` chooses them alone."""

@@ -2,8 +2,9 @@ import made_up
 import numpy as np
 import pytest
 
+from kdbench.budgets import judged_budgets
 from kdbench.errors import UsageError
-from kdbench.gate import compare, judged_budgets
+from kdbench.gate import compare
 from kdbench.spec import Budget
 
 KD8 = "digits:resnet8-dscnn/kd/xnnpack-int8/s0/host"

@@ -5,7 +5,8 @@ import pytest
 
 from kdbench import review
 from kdbench.errors import MeasureError
-from kdbench.gate import FOLLOWED, Comparison, Verdict
+from kdbench.gate import FOLLOWED
+from kdbench.verdict import Comparison, Verdict
 
 CASE = "digits:resnet8-dscnn/{}/xnnpack-int8/s0/host"
 

@@ -12,9 +12,9 @@ from kdbench.cli import options
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from kdbench.gate import Verdict
     from kdbench.records import Run
     from kdbench.session import Finished
+    from kdbench.verdict import Verdict
 
 
 @click.command("run")
@@ -98,8 +98,9 @@ def command(
 
 def _judged(run: Run) -> tuple[list[Verdict], int]:
     """What speaks against a run's budgets, or cannot be said of them, and the exit code of that and of failed cases."""
+    from kdbench.budgets import judged_budgets
     from kdbench.errors import EXIT_FAILED, worst
-    from kdbench.gate import EXIT_CODES, judged_budgets
+    from kdbench.verdict import EXIT_CODES
 
     doubts = [verdict for verdict in judged_budgets(run) if verdict.verdict != "ok"]
     failed = [record for record in run.records if record.status not in {"ok", "not-applicable"}]

@@ -143,8 +143,10 @@ def test_broken_budgets_and_failed_cases_fail_the_session(ended):
         outcomes.setdefault((case, *children), set()).add(measure)
     everything = {"compute", "fidelity", "instructions", "latency", "memory", "quality", "size", "training"}
     assert outcomes == {
-        (TEACHER,): everything,
-        (KD,): everything - {"quality", "latency"},
+        (TEACHER,): everything - {"instructions"},
+        (TEACHER, "skipped"): {"instructions"},
+        (KD,): everything - {"quality", "latency", "instructions"},
+        (KD, "skipped"): {"instructions"},
         (KD, "failure"): {"quality", "latency"},
         (FAILED, "error"): everything,
     }
@@ -215,7 +217,7 @@ def test_a_selection_runs_what_it_needs_and_is_partial(place, ended):
     words = ("-m", "kdbench(method='teacher')", "--benchmark-compare", "--benchmark-only", "-v")
     done = place.pytest("small.toml", *words)
     assert done.returncode == 0, done.stdout
-    assert "1 passed, 6 skipped" in done.stdout
+    assert "1 passed, 7 skipped" in done.stdout
     assert f"small.toml::{TEACHER}::latency PASSED" in done.stdout
     assert place.artefacts == made
     new = next(run for run in place.runs if run.parent != ended.run)

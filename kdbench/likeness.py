@@ -74,5 +74,6 @@ def speed_note(base: Run, new: Run, judged: int = 0) -> str:
     others = len({record.structure for record in new.records if record.structure}) - moved
     same = f"; {others} others are the base's, so they run alike" if others > 0 else ""
     if judged:
-        return f"{judged} changed structures were run side by side with the base's{same}; peak memory is not judged"
+        runtime = "both on the executorch that is installed"
+        return f"{judged} changed structures were run beside the base's, {runtime}{same}; peak memory is not judged"
     return f"speed and memory of {moved} changed structures are not judged{same}"

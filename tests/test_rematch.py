@@ -60,7 +60,7 @@ def test_only_structures_that_changed_are_run_and_the_gate_tells_what_was_seen(t
     (verdict,) = [verdict for verdict in comparison.verdicts if verdict.metric == "latency_ms"]
     assert (verdict.case, verdict.verdict, verdict.reason) == (KD8, judged.verdict, judged.reason)
     assert verdict.base == judged.slowdown.base_ns / 1e6
-    assert comparison.notes[0].startswith("1 changed structures were run side by side with the base's; ")
+    assert comparison.notes[0].startswith("1 changed structures were run beside the base's, both on the executorch ")
 
 
 def test_nothing_runs_where_nothing_changed(tmp_path, store):

@@ -12,6 +12,7 @@ from kdbench.catalog import suggestion
 from kdbench.errors import UnmetError, UsageError
 from kdbench.frame import frame, metric_ids, summary
 from kdbench.measures.metric import metric_of
+from kdbench.ranking import validation
 from kdbench.spec import TEACHER, Budget
 
 if TYPE_CHECKING:
@@ -151,13 +152,13 @@ def _shipping(run: Run, row: Mapping[str, Any]) -> Record:
     ]
     quality = metric_of(row["quality"])
     sign = 1 if quality.better == "higher" else -1
-    curves = {
-        network.checkpoint_sha256: curve.values[-1]  # noqa: PD011 - of a record, no pandas
-        for network in run.networks
-        for curve in network.curves
-        if curve.name == f"validation_{quality.id}" and curve.values  # noqa: PD011
-    }
-    return min(records, key=lambda r: (-sign * curves.get(r.checkpoint_sha256, -sign * math.inf), r.seed))
+    last = {record.seed: validation(run, record) for record in records}
+
+    def worse(record: Record) -> tuple[float, int]:
+        known = last[record.seed]
+        return (math.inf if known is None else -sign * known, record.seed)
+
+    return min(records, key=worse)
 
 
 def _ran(record: Record) -> bool:

@@ -81,10 +81,14 @@ def terminal(
     Raises:
         UsageError: an unknown column, or no cases.
     """
-    colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    width = shutil.get_terminal_size((120, 24)).columns
+    width, colour = screen()
     rows = rows_of(runs, per_seed=per_seed, published=published)
     return render(rows, "terminal", columns, width=width, colour=colour)
+
+
+def screen() -> tuple[int, bool]:
+    """How many characters wide the terminal on standard output is, and whether it shows colour."""
+    return shutil.get_terminal_size((120, 24)).columns, sys.stdout.isatty() and "NO_COLOR" not in os.environ
 
 
 def as_terminal(table: Table, width: int = 120, *, colour: bool = False) -> str:

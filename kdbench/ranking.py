@@ -148,10 +148,10 @@ def _ranking(group: Sequence[tuple[Run, Record]], wanted: float) -> Ranking:
     metric = record.quality
     bare = [_standing(method, cases, metric) for method, cases in by_method.items()]
     known = [one for one in bare if one.use not in CONTROLS and ":" not in one.use and not math.isnan(one.validation)]
-    best = max(known, key=lambda one: one.validation).method if known else ""
+    sign = 1 if metric not in METRICS or METRICS[metric].better == "higher" else -1
+    best = max(known, key=lambda one: sign * one.validation).method if known else ""
     items = max(record.test_items for _, record in group)
     resolution = 1 / items if items and metric == "accuracy" else 0.0
-    sign = 1 if metric not in METRICS or METRICS[metric].better == "higher" else -1
     leads: dict[str, dict[str, Lead]] = {one.method: {} for one in bare}
     for rival in dict.fromkeys(("scratch", "kd", best)):
         against = next((one for one in bare if one.method == rival), None)
@@ -182,10 +182,11 @@ def _standing(method: str, cases: Sequence[tuple[Run, Record]], metric: str) -> 
 
 
 def validation(run: Run, record: Record) -> float | None:
-    """What the student of a case validated at in its last epoch."""
+    """The quality at which the student of a case validated in its last epoch; None where its run does not say."""
     network = next((one for one in run.networks if one.checkpoint_sha256 == record.checkpoint_sha256), None)
     curves = network.curves if network else ()
-    return next((curve.values[-1] for curve in curves if curve.name == "validation_accuracy" and curve.values), None)
+    name = f"validation_{record.quality}"
+    return next((curve.values[-1] for curve in curves if curve.name == name and curve.values), None)
 
 
 def _mean(values: Iterable[float | None]) -> float:

@@ -11,7 +11,7 @@ import pandas as pd
 from kdbench.formats import as_latex, as_markdown, as_terminal
 from kdbench.measures.metric import metric_of
 from kdbench.ranking import CONTROLS, LEVEL, MIN_SEEDS, POWER
-from kdbench.tables import BEST, NONE, Cell, Column, Section, Table, digits_of, plain
+from kdbench.tables import BEST, NONE, Cell, Column, Section, Table, digits_of, noted, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -127,7 +127,7 @@ def _cells(ranking: Ranking, place: int, one: Standing, rivals: Iterable[str], n
     seeds = f"{len(one.quality)}/{total}" if one.failed else str(total)
     quality = NONE if math.isnan(one.mean) else f"{one.mean * metric.scale:.{digits_of(metric, one.mean)}f}"
     best = one.method == ranking.best
-    cells = [Cell(str(place)), Cell(plain(one.method), _noted(notes, _best(ranking)) if best else 0), Cell(seeds)]
+    cells = [Cell(str(place)), Cell(plain(one.method), noted(notes, _best(ranking)) if best else 0), Cell(seeds)]
     cells.append(Cell(quality))
     for name in (*rivals, "best"):
         cells += _lead_cells(ranking, one.leads.get(ranking.best if name == "best" else name))
@@ -156,12 +156,6 @@ def _lead_cells(ranking: Ranking, lead: Lead | None) -> list[Cell]:
 
 def _best(ranking: Ranking) -> str:
     return f"{ranking.best}: the best reference method by validation accuracy, which the test set had no part in"
-
-
-def _noted(notes: list[str], text: str) -> int:
-    if plain(text) not in notes:
-        notes.append(plain(text))
-    return notes.index(plain(text)) + 1
 
 
 def _legend(rankings: Sequence[Ranking], rivals: Iterable[str]) -> Iterable[str]:

@@ -180,7 +180,7 @@ def _cell(row: Mapping[str, Any], column: Column, spreads: bool, notes: list[str
     if math.isnan(value):
         reason = row["reasons"].get(metric.id, "") if row["seeds"] else ""
         told = reason if reason in row["repeated"] else f"{metric.title}: {reason}"
-        return Cell(NONE, _noted(notes, told) if reason else 0, faint=True)
+        return Cell(NONE, noted(notes, told) if reason else 0, faint=True)
     faint = bool(row["dominated"])
     if column.id.endswith("_ratio"):
         return Cell(f"{value:.3f}", faint=faint)
@@ -190,12 +190,12 @@ def _cell(row: Mapping[str, Any], column: Column, spreads: bool, notes: list[str
     digits = digits_of(metric, value)
     spread = f" ±{half * metric.scale:.{digits}f}" if shown else ""
     flagged = column.id == "latency_ms" and row["flags"]
-    note = _noted(notes, f"{row['target']} speed: {row['flags'].replace(',', ', ')}") if flagged else 0
+    note = noted(notes, f"{row['target']} speed: {row['flags'].replace(',', ', ')}") if flagged else 0
     return Cell(f"{value * metric.scale:.{digits}f}{spread}", note, strong=quality and bool(row["best"]), faint=faint)
 
 
 def _published_cell(row: Mapping[str, Any], notes: list[str]) -> Cell:
-    note = _noted(notes, row["published_note"])
+    note = noted(notes, row["published_note"])
     if math.isnan(row[PUBLISHED]):
         return Cell(NONE, note, faint=True)
     mark = FLAGGED if row["published_flags"] else ""
@@ -214,7 +214,7 @@ def _text_cell(row: Mapping[str, Any], column: str, notes: list[str]) -> Cell:
     if column == "method":
         failed = f"{row['method']} {row['target']}: {row['reason']}" if row["failed"] else ""
         told = "; ".join(text for text in (failed, row["uneven"], row["notes"]) if text)
-        note = _noted(notes, told) if told else 0
+        note = noted(notes, told) if told else 0
         mark = (BEST if row["best"] else "") + (DOMINATED if row["dominated"] else "")
         return Cell(plain(row["method"]), note, strong=bool(row["best"]), faint=faint, mark=mark)
     if column == "seeds" and row["failed"]:
@@ -230,7 +230,8 @@ def digits_of(metric: Metric, value: float) -> int:
     return max(0, min(metric.digits, 4 - int(math.log10(shown))))
 
 
-def _noted(notes: list[str], text: str) -> int:
+def noted(notes: list[str], text: str) -> int:
+    """The number by which cells point to a note, which is added where it is new."""
     text = plain(text)
     if text not in notes:
         notes.append(text)

@@ -34,12 +34,9 @@ def command(runs: tuple[str, ...], targets: tuple[str, ...], difference: str, fo
 
     RUN is a folder, a run.json, a run id, a suite's name (its newest run) or SUITE~1 (the one before that).
     """
-    import os
-    import shutil
-    import sys
-
     from kdbench.catalog import suggestion
     from kdbench.errors import UsageError
+    from kdbench.formats import screen
     from kdbench.ranking import rankings
     from kdbench.ranking_table import render
     from kdbench.records import read_run
@@ -52,8 +49,7 @@ def command(runs: tuple[str, ...], targets: tuple[str, ...], difference: str, fo
         if target not in known:
             raise UsageError(f"--target {target!r}: the runs have no such target; {suggestion(target, known)}")
     chosen = [one for one in found if not targets or one.target in targets]
-    colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    width = shutil.get_terminal_size((120, 24)).columns
+    width, colour = screen()
     click.echo(render(chosen, form, width=width, colour=colour), nl=False, color=True)
 
 

@@ -131,10 +131,9 @@ class CaseStages:
 
 def stages_of(case: Case, suite: Suite, ground: Ground) -> CaseStages:
     """The stages of a case; equal stages of different cases have equal ids and run once."""
-    data = {"name": case.pair.data, "sha256": ground.data[case.pair.data]}
-    common = {"task": suite.task, "data": data, **_digest("tasks", suite.task, "task_digest")}
+    common = _common(case, suite, ground)
     teacher = _teacher_network(case.pair, suite, common, ground)
-    network = teacher if case.is_teacher else _student_network(case, suite, common, ground, teacher)
+    network = network_of(case, suite, ground)
     needs = {"network": network}
     who = f"{case.method.label} s{case.seed}" if not case.is_teacher else "teacher"
     target: Target = load("targets", case.target)
@@ -161,6 +160,19 @@ def stages_of(case: Case, suite: Suite, ground: Ground) -> CaseStages:
         unrun=unrun,
         stand_in=target.stand_in if unrun else "",
     )
+
+
+def network_of(case: Case, suite: Suite, ground: Ground) -> Stage:
+    """The stage that trains the network of a case; its target and device have no part in that."""
+    common = _common(case, suite, ground)
+    teacher = _teacher_network(case.pair, suite, common, ground)
+    return teacher if case.is_teacher else _student_network(case, suite, common, ground, teacher)
+
+
+def _common(case: Case, suite: Suite, ground: Ground) -> dict[str, Any]:
+    """What every stage of a case knows."""
+    data = {"name": case.pair.data, "sha256": ground.data[case.pair.data]}
+    return {"task": suite.task, "data": data, **_digest("tasks", suite.task, "task_digest")}
 
 
 def _architecture(name: str, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from kdbench import stats
 from kdbench.errors import UsageError
 from kdbench.likeness import apart
 from kdbench.measures.metric import METRICS
-from kdbench.spec import TEACHER
+from kdbench.spec import TEACHER, Tuned
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -65,6 +65,7 @@ class Standing:
     """A method among its rivals: its quality by seed, what it validated at, what it cost, and its leads by rival.
 
     ``agreement``: with the teacher's predictions; ``cost``: training time over that of ``kd``; NaN where unknown.
+    ``tuned``: how its options were searched, empty where they were not.
     """
 
     method: str
@@ -75,6 +76,7 @@ class Standing:
     agreement: float
     cost: float
     leads: Mapping[str, Lead]
+    tuned: str = ""
 
     @property
     def mean(self) -> float:
@@ -168,16 +170,19 @@ def _ranking(group: Sequence[tuple[Run, Record]], wanted: float) -> Ranking:
 def _standing(method: str, cases: Sequence[tuple[Run, Record]], metric: str) -> Standing:
     """What is known of a method by itself."""
     well = [record for _, record in cases if record.status == "ok" and record.metrics.get(metric) is not None]
-    uses = {spec["label"]: str(spec["use"]) for spec in cases[0][0].suite.get("methods", ())}
+    run = cases[0][0]
+    spec: Mapping[str, Any] = next((one for one in run.suite.get("methods", ()) if one["label"] == method), {})
+    tuned = spec.get("tuned")
     return Standing(
         method=method,
-        use=uses.get(method, method),
+        use=str(spec.get("use", method)),
         quality={record.seed: float(record.metrics[metric] or 0.0) for record in well},
         failed=len(cases) - len(well),
         validation=_mean(validation(run, record) for run, record in cases),
         agreement=_mean(record.metrics.get("agreement") for record in well),
         cost=_mean(record.metrics.get("train_cost") for record in well),
         leads={},
+        tuned=str(Tuned.model_validate(tuned)) if tuned else "",
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -11,12 +12,16 @@ import pandas as pd
 from kdbench.formats import as_latex, as_markdown, as_terminal
 from kdbench.measures.metric import metric_of
 from kdbench.ranking import CONTROLS, LEVEL, MIN_SEEDS, POWER
+from kdbench.ranks import told as in_words
 from kdbench.tables import BEST, NONE, Cell, Column, Section, Table, digits_of, noted, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from kdbench.ranking import Lead, Ranking, Standing
+    from kdbench.ranks import Ranks
+
+_RANKS = ("target", "device", "pairs", "mean_ranks", "left_out", "p", "critical")
 
 SHOWN_RULE = f"{BEST} beyond chance: p is at most {LEVEL:g}"
 
@@ -104,8 +109,10 @@ def _figures(lead: Lead | None, wanted: float) -> dict[str, float]:
     }
 
 
-def render(rankings: Sequence[Ranking], form: str, *, width: int = 120, colour: bool = False) -> str:
-    """The rankings in one of ``formats.FORMATS``, ending in a newline."""
+def render(
+    rankings: Sequence[Ranking], form: str, *, width: int = 120, colour: bool = False, ranks: Sequence[Ranks] = ()
+) -> str:
+    """The rankings in one of ``formats.FORMATS``, ending in a newline; all but CSV tell ``ranks`` too."""
     if form == "csv":
         return frame(rankings).to_csv(index=False, lineterminator="\n")
     if form == "json":
@@ -114,8 +121,11 @@ def render(rankings: Sequence[Ranking], form: str, *, width: int = 120, colour: 
             for row in frame(rankings).to_dict("records")
         ]
         told = [{"pair": one.pair, "target": one.target, "verdict": verdict(one)} for one in rankings]
-        return json.dumps({"format": 1, "verdicts": told, "rows": rows}, indent=1, ensure_ascii=False) + "\n"
+        over = [{key: getattr(one, key) for key in _RANKS} for one in ranks]
+        whole = {"format": 1, "verdicts": told, "ranks": over, "rows": rows}
+        return json.dumps(whole, indent=1, ensure_ascii=False) + "\n"
     laid = table(rankings)
+    laid = replace(laid, legend=(*laid.legend, *(line for one in ranks for line in in_words(one))))
     if form == "terminal":
         return as_terminal(laid, width, colour=colour)
     return as_markdown(laid) if form == "markdown" else as_latex(laid)
@@ -126,8 +136,9 @@ def _cells(ranking: Ranking, place: int, one: Standing, rivals: Iterable[str], n
     total = len(one.quality) + one.failed
     seeds = f"{len(one.quality)}/{total}" if one.failed else str(total)
     quality = NONE if math.isnan(one.mean) else f"{one.mean * metric.scale:.{digits_of(metric, one.mean)}f}"
-    best = one.method == ranking.best
-    cells = [Cell(str(place)), Cell(plain(one.method), noted(notes, _best(ranking)) if best else 0), Cell(seeds)]
+    told = [_best(ranking)] if one.method == ranking.best else []
+    told += [f"{one.method}: {one.tuned}"] if one.tuned else []
+    cells = [Cell(str(place)), Cell(plain(one.method), noted(notes, "; ".join(told)) if told else 0), Cell(seeds)]
     cells.append(Cell(quality))
     for name in (*rivals, "best"):
         cells += _lead_cells(ranking, one.leads.get(ranking.best if name == "best" else name))

@@ -158,6 +158,8 @@ def _details(case: Case, stages: CaseStages, known: Evidence) -> dict[str, Any]:
     notes = [f"{case.target}: {surprise}" for surprise in known.program.get("surprises", ())]
     if known.outputs is not None and stages.stand_in:
         notes.append(f"{case.target}: judged by {stages.stand_in}, not run")
+    if case.method.tuned:
+        notes.append(str(case.method.tuned))
     if worse := inferiority(known):
         notes.append(f"{case.target}: {worse}")
     if notes:

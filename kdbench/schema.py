@@ -52,6 +52,10 @@ def suite_schema() -> Schema:
                     "minimum": 0,
                     "description": "The last epochs in which the student's numbers are rounded as 8-bit integers'.",
                 },
+                "tuned": {
+                    **models["Tuned"],
+                    "description": "How a search chose these options; kdbench run --tuned records it.",
+                },
             },
             "additionalProperties": options,
         },

@@ -14,7 +14,7 @@ from kdbench.machine import usable_cores
 from kdbench.measures.speed import SpeedProgram, Timing, measure_speeds
 from kdbench.methods.build import method_from
 from kdbench.models.network import build
-from kdbench.plan import Case, CaseStages, Ground, stages_of
+from kdbench.plan import Case, CaseStages, Ground, network_of, stages_of
 from kdbench.stage import Stage
 from kdbench.store import Artefact, Store, file_sha256
 from kdbench.worker import Failed
@@ -82,7 +82,7 @@ def conducted(suite: Suite, cases: Sequence[Case], store: Store, jobs: int | Non
     Raises:
         KdbenchError: as ``execute``.
     """
-    datasets = {name: dataset_named(name) for name in dict.fromkeys(case.pair.data for case in cases)}
+    datasets = _datasets(cases)
     _check_options(suite, cases, datasets)
     devices = {name: _device(name) for name in dict.fromkeys(case.device for case in cases)}
     ground = Ground(
@@ -103,9 +103,25 @@ def conducted(suite: Suite, cases: Sequence[Case], store: Store, jobs: int | Non
     return Finished(suite, tuple(cases), stages, outcomes, {}, made)
 
 
+def students(
+    suite: Suite, cases: Sequence[Case], store: Store, jobs: int | None, listen: Listener
+) -> dict[str, Outcome]:
+    """Train the students of cases, and no more: the outcome of each one's network, by case.
+
+    Raises:
+        KdbenchError: as ``execute``.
+    """
+    datasets = _datasets(cases)
+    _check_options(suite, cases, datasets)
+    ground = Ground({name: dataset.sha256 for name, dataset in datasets.items()}, _processors(suite), runtimes={})
+    networks = {case.id: network_of(case, suite, ground) for case in cases}
+    outcomes = conduct(networks.values(), store, jobs or usable_cores(), listen)
+    return {case: outcomes[stage.id] for case, stage in networks.items()}
+
+
 def timed(finished: Finished, listen: Listener) -> Finished:
     """What was conducted, with the speed and memory of every structure, measured now."""
-    datasets = {name: dataset_named(name) for name in dict.fromkeys(case.pair.data for case in finished.cases)}
+    datasets = _datasets(finished.cases)
     speeds = {
         (structure, name): timing
         for name in dict.fromkeys(case.device for case in finished.cases)
@@ -154,6 +170,10 @@ def _speeds(
 
     reference = SpeedProgram(ruler.path("program.pte"), (np.load(ruler.path("input.npy"), allow_pickle=False)[None],))
     return measure_speeds(device, programs, reference, finished.suite.protocol, tell)
+
+
+def _datasets(cases: Sequence[Case]) -> dict[str, Dataset]:
+    return {name: dataset_named(name) for name in dict.fromkeys(case.pair.data for case in cases)}
 
 
 def _check_options(suite: Suite, cases: Sequence[Case], datasets: Mapping[str, Dataset]) -> None:

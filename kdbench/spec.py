@@ -94,17 +94,31 @@ class _Read:
     where: str = field(default="in [methods]", compare=False)
 
 
+class Tuned(Spec):
+    """How a method's options were searched: on which suite, among how many trials, and the training they cost."""
+
+    suite: str
+    trials: Positive
+    seconds: Annotated[float, Field(ge=0)]
+
+    def __str__(self) -> str:
+        cost = f"{self.seconds:.0f} s of training"
+        return f"options chosen among {self.trials} trials by validation on {self.suite}, {cost}"
+
+
 class MethodSpec(Spec):
     """A method as a suite runs it: the name in tables, the class to load, its options.
 
     An option may be a table: the options of a network that the method builds. For the last ``qat_epochs`` of its epochs
-    the student learns with its numbers rounded as 8-bit integers' (``kdbench.training.rounded``), under any method.
+    the student learns with its numbers rounded as 8-bit integers' (``kdbench.training.rounded``), under any
+    method. ``tuned`` says that a search chose the options, and changes nothing of the training.
     """
 
     label: Name
     use: str
     options: dict[str, Option | Options] = {}
     qat_epochs: Annotated[int, Field(ge=0)] = 0
+    tuned: Tuned | None = None
     _read: _Read = PrivateAttr(_Read())
 
     @property

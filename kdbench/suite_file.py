@@ -86,16 +86,22 @@ def method_spec(label: str, table: dict[str, Any], where: str) -> MethodSpec:
     if not isinstance(use, str):
         raise UsageError(f"{where} use: found {use!r}, expected the name of a method")
     find("methods", use, f"{where}")
-    options = {key: value for key, value in table.items() if key not in ("use", "qat_epochs")}
+    options = {key: value for key, value in table.items() if key not in ("use", "qat_epochs", "tuned")}
     qat = table.get("qat_epochs", 0)
     if type(qat) is not int or qat < 0:
         raise UsageError(f"{where} {label}: qat_epochs is {qat!r}, expected how many of the last epochs, such as 3")
     try:
-        return MethodSpec(label=label, use=use, options=options, qat_epochs=qat).read_from(where)
+        made = MethodSpec(label=label, use=use, options=options, qat_epochs=qat, tuned=table.get("tuned"))
+        return made.read_from(where)
     except ValidationError as error:
         complaint = error.errors()[0]
         if complaint["loc"][0] == "label":
             raise UsageError(f"{where}: a method is called {label!r}, expected letters, digits and . _ + -") from None
+        if complaint["loc"][0] == "tuned":
+            raise UsageError(
+                f"{where} {label} tuned: expected what kdbench tune prints, such as "
+                '{ suite = "digits v1", trials = 20, seconds = 60 }'
+            ) from None
         option = complaint["loc"][1]
         raise UsageError(
             f"{where} {label} {option}: found {options[str(option)]!r}, expected a finite number, a text, true or "

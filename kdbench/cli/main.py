@@ -28,6 +28,7 @@ from kdbench.cli import (
     results,
     run,
     table,
+    tune,
 )
 from kdbench.cli import list as list_
 from kdbench.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE, KdbenchError
@@ -47,6 +48,7 @@ def cli() -> None:
     kdbench pick digits --where ...  which student, method and target to ship
     kdbench report RUN...            runs as one HTML page: plots, tables, tests, provenance
     kdbench new method my-idea       a method of your own to start from, with its test
+    kdbench tune METHOD --suite ...  its options searched, on the validation split alone
     kdbench compare BASE NEW         what changed between two runs, with an exit code
     kdbench baseline save RUN        what later runs are judged against, to be committed
     kdbench measure FILE.pte         size, latency and memory of any ExecuTorch program
@@ -64,6 +66,7 @@ for module in (
     run,
     table,
     rank,
+    tune,
     pick,
     report,
     compare,

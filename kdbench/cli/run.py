@@ -36,6 +36,12 @@ if TYPE_CHECKING:
     help="Add a method's rows; nothing else is retrained.",
 )
 @click.option("-o", "--option", "settings", multiple=True, metavar="KEY=VALUE", help="An option of the added method.")
+@click.option(
+    "--tuned",
+    multiple=True,
+    metavar="METHOD|FILE.json",
+    help="Add the rows of the best options of kdbench tune.",
+)
 @click.option("--seeds", metavar="0,1,2|0-9", help="Other seeds than the suite's.")
 @click.option(
     "--device", "devices", multiple=True, metavar="NAME", help="Run programs there instead of where the suite says."
@@ -52,6 +58,7 @@ def command(
     only: tuple[str, ...],
     methods: tuple[str, ...],
     settings: tuple[str, ...],
+    tuned: tuple[str, ...],
     seeds: str | None,
     devices: tuple[str, ...],
     jobs: int | None,
@@ -72,11 +79,13 @@ def command(
     from kdbench.runs import perform
     from kdbench.store import default_store
     from kdbench.suite_file import read_suite, suite_path
+    from kdbench.tuning import with_tuned
     from kdbench.variant import with_devices, with_methods, with_seeds, with_train_device
 
     started = datetime.now(UTC)
     declared = read_suite(suite_path(suite), quick=quick)
     chosen = with_methods(declared, methods, settings)
+    chosen = with_tuned(chosen, tuned, results) if tuned else chosen
     chosen = with_seeds(chosen, seeds) if seeds else chosen
     chosen = with_devices(chosen, devices) if devices else chosen
     chosen = with_train_device(chosen, train_device) if train_device else chosen

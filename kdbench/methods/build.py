@@ -25,9 +25,7 @@ def method_from(use: str, options: Mapping[str, Any], where: str = "") -> Method
         UsageError: no such method, an unknown option (with the nearest ones), or a value that the option does not
             allow: one line with the option, what was found and what is expected.
     """
-    made = find("methods", use, where).load()
-    if not (isinstance(made, type) and issubclass(made, Method)):
-        raise UsageError(f"method {use!r}{_space(where)} is not a subclass of kdbench.methods.method.Method")
+    made = _class(use, where)
     checked = _checked(made, use, options, where)
     try:
         return made(**checked)
@@ -35,6 +33,22 @@ def method_from(use: str, options: Mapping[str, Any], where: str = "") -> Method
         raise
     except (Exception, SystemExit) as error:
         raise UsageError(f"method {use!r}{_space(where)} cannot be made: {type(error).__name__}: {error}") from error
+
+
+def option_types(use: str) -> dict[str, tuple[Any, Any]]:
+    """Each option of the method called ``use``: its type, with its bounds, and its default; ``...`` without one.
+
+    Raises:
+        UsageError: no such method.
+    """
+    return _options(_class(use, ""), use)
+
+
+def _class(use: str, where: str) -> type[Method]:
+    made = find("methods", use, where).load()
+    if not (isinstance(made, type) and issubclass(made, Method)):
+        raise UsageError(f"method {use!r}{_space(where)} is not a subclass of kdbench.methods.method.Method")
+    return made
 
 
 def _checked(made: type[Method], use: str, options: Mapping[str, Any], where: str) -> dict[str, Any]:

@@ -129,8 +129,9 @@ class Method:
     """How a student learns from a teacher: one subclass in one file. An object serves one training.
 
     Options are the keyword arguments of ``__init__``, with types, bounds (``Annotated[float, Field(gt=0)]``) and
-    defaults: suites set them in ``[methods.NAME]`` and they are checked before anything is trained. Random numbers come
-    from ``setting.generator``, or from torch's global one inside ``prepare`` (seeded for it), never from elsewhere.
+    defaults: suites set them in ``[methods.NAME]`` and they are checked before anything is trained; ``kdbench tune``
+    searches those whose types say within what (``kdbench.methods.option``). Random numbers come from
+    ``setting.generator``, or from torch's global one inside ``prepare`` (seeded for it), never from elsewhere.
     """
 
     needs_teacher: ClassVar[bool] = True

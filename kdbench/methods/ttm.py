@@ -7,9 +7,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from kdbench.methods.method import Method, Step
-from kdbench.methods.option import Weight
+from kdbench.methods.option import Between, Weight
 
-Exponent = Annotated[float, Field(gt=0, le=1)]
+Exponent = Annotated[float, Field(gt=0, le=1), Between(0.05, 1)]
 """The power that the teacher's probabilities are raised to: 1 leaves them, towards 0 they become uniform."""
 
 

@@ -1,0 +1,45 @@
+"""Pages lead where they say: every relative link has its file and heading."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+DOCS = sorted((ROOT / "docs").rglob("*.md"))
+PAGES = [
+    *(ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CHANGELOG.md", "results/README.md")),
+    *DOCS,
+    *sorted((ROOT / "benchmarks").rglob("*.md")),
+    *sorted((ROOT / "examples").rglob("*.md")),
+]
+
+
+def prose(page):
+    return re.sub(r"^ *```.*?^ *```$", "```", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+
+
+def links(page):
+    return re.findall(r"\]\((?![a-z]+:)([^)\s]+)\)", re.sub(r"`[^`\n]*`", "", prose(page)))
+
+
+def anchors(page):
+    headings = re.findall(r"^#+ +(.+)$", prose(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_relative_link_leads_to_a_file_and_a_heading(page):
+    for link in links(page):
+        path, _, anchor = link.partition("#")
+        there = page.parent / path if path else page
+        assert there.is_file(), link
+        assert not anchor or anchor in anchors(there), link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_a_list_begins_after_an_empty_line_else_markdown_runs_it_together(page):
+    item = re.compile(r" *(?:[-*]|\d+\.) ")
+    for block in re.split(r"\n\s*\n", prose(page)):
+        items = [bool(item.match(line)) for line in block.splitlines() if line and not line.startswith("#")]
+        assert not any(items) or items[0], block

@@ -1,4 +1,4 @@
-"""Pages lead where they say: every relative link has its file and heading."""
+"""Pages lead where they say: every relative link has its file and heading, and the site lists every page."""
 
 import re
 from pathlib import Path
@@ -43,3 +43,10 @@ def test_a_list_begins_after_an_empty_line_else_markdown_runs_it_together(page):
     for block in re.split(r"\n\s*\n", prose(page)):
         items = [bool(item.match(line)) for line in block.splitlines() if line and not line.startswith("#")]
         assert not any(items) or items[0], block
+
+
+def test_the_site_lists_every_page_of_docs_and_no_other_than_there_are():
+    listed = re.findall(r"^ +- (?:.+: )?(\S+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(listed) == len(set(listed))
+    assert {page.relative_to(ROOT).as_posix() for page in DOCS} <= set(listed)
+    assert [name for name in listed if not (ROOT / name).is_file()] == []

@@ -9,6 +9,7 @@ class KdbenchError(Exception):
     """One clear line for the user: what is wrong, where, and what would be right."""
 
     exit_code: ClassVar[int] = 3
+    """What the command line exits with."""
 
 
 class UsageError(KdbenchError):

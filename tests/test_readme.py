@@ -57,8 +57,3 @@ def test_its_three_lines_lower_a_network(tmp_path, monkeypatch, capsys):
     size, error = capsys.readouterr().out.split()
     assert int(size) == (tmp_path / "model.pte").stat().st_size
     assert float(error) < 0.01
-
-
-def test_it_links_to_files_that_are_there():
-    for link in re.findall(r"\]\(((?!https?:)[^)#]+)\)", README):
-        assert (ROOT / link).is_file(), link

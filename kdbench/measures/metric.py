@@ -158,6 +158,7 @@ METRICS: dict[str, Metric] = {
         Metric("backwards", "count", "lower", "estimate", "bwd", "items backward, peer or assistant too", 1, "", 0),
     )
 }
+"""Every figure by its id."""
 
 
 def metric_of(name: str) -> Metric:

@@ -162,6 +162,12 @@ def in_view(values: Sequence[float], better: stats.Better) -> tuple[float, float
     return low - room, high + room
 
 
+def in_reach(values: Sequence[float], better: stats.Better) -> list[float]:
+    """The values that are ``in_view``, and those no further from that range than it is wide: what paper shows."""
+    low, high = in_view(values, better)
+    return [value for value in values if low - (high - low) <= value <= high + (high - low)]
+
+
 def learning(run: Run, rows: Sequence[Row]) -> dict[str, dict[int, list[float]]]:
     """By method of the rows and by epoch, how its students validated, one a seed; none without curves."""
     places = {(row["pair"], row["device"]) for row in rows}

@@ -10,6 +10,7 @@ from kdbench.reports.evidence import (
     commands,
     groups_of,
     history,
+    in_reach,
     in_view,
     learning,
     matrices,
@@ -116,6 +117,13 @@ def test_the_view_leaves_out_what_is_far_behind_on_the_worse_side_alone():
     assert in_view(values, "higher") == pytest.approx((88 - 0.3, 90 + 0.3))
     assert in_view(values, "lower")[0] < 31
     assert in_view([*values, 140.0], "lower")[1] < 140
+
+
+def test_what_is_not_much_further_off_than_the_view_is_wide_is_in_reach():
+    values = [90.0] * 6 + [92.0]
+    assert in_view([*values, 88.0], "higher")[0] > 88
+    assert in_reach([*values, 88.0], "higher") == [*values, 88.0]
+    assert in_reach([*values, 31.0], "higher") == values
 
 
 def test_what_was_learnt_is_told_by_epoch_a_value_a_seed(cases):

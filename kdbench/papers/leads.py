@@ -64,7 +64,7 @@ def leads(runs: Sequence[Run], part: Part, rival: str, width: float) -> Sheet:
         axes.set_title(title)
         notes += [f"{title}: {note}" for note in _panel(axes, ranking, name, shown, rows)]
     shown_entry = entry(f"beyond chance (p ≤ {LEVEL:g}, Holm)", color=_INK, markerfacecolor=_INK, **_MARK)
-    finish(figure, [[shown_entry, entry("not shown", color=_INK, markerfacecolor="white", **_MARK)]], notes)
+    finish(figure, [[shown_entry, entry("may be chance", color=_INK, markerfacecolor="white", **_MARK)]], notes)
     seeds = {one.leads[name].n for _, name, _, shown in panels for one in shown if name in one.leads}
     return Sheet(figure, _caption(runs, panels[0][2].metric, rival, seeds), tuple(notes))
 
@@ -86,6 +86,7 @@ def _panel(axes: Axes, ranking: Ranking, rival: str, shown: Sequence[Standing], 
     for place, one in enumerate(lines):
         if one is None:
             axes.axhline(place, color=FAINT, linewidth=0.4, linestyle=(0, (4, 3)))
+            axes.text(1.02, place, "controls:", transform=axes.get_yaxis_transform(), size=6, va="center", color=FAINT)
             continue
         lead, ink = found.get(one.method), _WHO["control" if one.use in CONTROLS else "method"]
         if one.failed:

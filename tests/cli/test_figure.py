@@ -1,3 +1,7 @@
+import re
+import shlex
+from pathlib import Path
+
 import made_up
 import pytest
 from click.testing import CliRunner
@@ -6,6 +10,8 @@ pytest.importorskip("matplotlib")
 
 from kdbench.cli import figure
 from kdbench.errors import MeasureError, UsageError
+
+ROOT = Path(__file__).parent.parent.parent
 
 
 @pytest.fixture
@@ -63,6 +69,21 @@ def test_what_is_wrong_is_one_line_and_writes_nothing(results, tmp_path, monkeyp
     assert isinstance(error, UsageError)
     assert str(error) == line
     assert [path.name for path in tmp_path.iterdir()] == ["results"]
+
+
+def test_the_example_in_the_docs_says_what_its_command_says(tmp_path, monkeypatch):
+    text = (ROOT / "docs/figures.md").read_text(encoding="utf-8")
+    _, *words = shlex.split(re.search(r"^\$ kdbench (figure .*)$", text, re.MULTILINE)[1])
+    monkeypatch.chdir(tmp_path)
+    told = shown(ROOT / "results", *words)
+    assert told.exception is None, told.exception
+    assert told.output.splitlines()[0] in text
+    letters = [
+        re.findall(r">([^<>]+)</text>", path.read_text(encoding="utf-8"))
+        for path in (ROOT / "docs/figure-leads.svg", Path(words[-1]))
+    ]
+    assert letters[0] == letters[1]
+    assert "dist" in letters[0]
 
 
 def test_without_matplotlib_it_says_how_to_get_it(results, tmp_path, monkeypatch):

@@ -121,10 +121,12 @@ def _quality(row: Row) -> float:
 
 
 def _view(rows: Sequence[Row]) -> tuple[float, float]:
-    """The range of quality that is shown."""
+    """The range of quality that is shown: that of the marks in reach, with their bars."""
     near = in_reach([_quality(row) for row in rows], metric_of(str(rows[0]["quality"])).better)
-    room = 0.12 * (max(near) - min(near)) or 1.0
-    return min(near) - 1.5 * room, max(near) + room
+    bars = [(_quality(row), _half(row)) for row in rows if _quality(row) in near]
+    low, high = min(value - half for value, half in bars), max(value + half for value, half in bars)
+    room = 0.06 * (high - low) or 1.0
+    return low - 2 * room, high + room
 
 
 def _panel(

@@ -48,6 +48,14 @@ def made_up_half(right):
     return 100 * t_half_width([value / made_up.N for value in right])
 
 
+def test_bars_are_in_view():
+    for axes in drawn(made_up.run(broken=False), "method=kd").figure.axes:
+        bars = [line.get_ydata() for line in axes.lines if line.get_linewidth() == 0.5 and len(line.get_ydata()) == 2]
+        assert len(bars) == 2
+        assert axes.get_ylim()[0] < min(map(min, bars))
+        assert max(map(max, bars)) < axes.get_ylim()[1]
+
+
 def test_marks_stand_at_their_costs_and_the_front_joins_those_that_nothing_beats():
     axes, _ = drawn(alone(made_up.run(broken=False), "kd")).figure.axes
     low, high = axes.get_xlim()

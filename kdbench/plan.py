@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from kdbench.catalog import find, load, suggestion
+from kdbench.catalog import find, load
 from kdbench.errors import UsageError
 from kdbench.methods.method import Method
+from kdbench.selection import wanted
 from kdbench.spec import TEACHER, MethodSpec, Pair, Suite
 from kdbench.stage import Stage
 from kdbench.store import content_key
@@ -81,18 +82,9 @@ def select(cases: Sequence[Case], only: str) -> tuple[Case, ...]:
     Raises:
         UsageError: not of the form AXIS=VALUE, an unknown axis, or a value that no case has.
     """
-    wanted: dict[str, set[str]] = {}
-    for term in only.split(","):
-        axis, equals, value = (part.strip() for part in term.partition("="))
-        if not equals or not value:
-            raise UsageError(f"--only {term.strip()!r}: expected AXIS=VALUE such as method=kd")
-        if axis not in AXES:
-            raise UsageError(f"--only {term.strip()!r}: unknown axis {axis!r}; {suggestion(axis, list(AXES))}")
-        known = list(dict.fromkeys(case.axes[axis] for case in cases))
-        if value not in known:
-            raise UsageError(f"--only {term.strip()!r}: this suite has no {axis} {value!r}; {suggestion(value, known)}")
-        wanted.setdefault(axis, set()).add(value)
-    chosen = tuple(case for case in cases if all(case.axes[axis] in values for axis, values in wanted.items()))
+    known = {axis: list(dict.fromkeys(case.axes[axis] for case in cases)) for axis in AXES}
+    named = wanted(only, known, "this suite")
+    chosen = tuple(case for case in cases if all(case.axes[axis] in values for axis, values in named.items()))
     if not chosen:
         raise UsageError(f"--only {only!r} leaves no case of this suite")
     return chosen

@@ -199,5 +199,4 @@ def _scale(ranking: Ranking) -> float:
 
 
 def _unit(ranking: Ranking) -> str:
-    unit = metric_of(ranking.metric).shown_unit
-    return "pt" if unit == "%" else unit
+    return metric_of(ranking.metric).difference_unit

@@ -18,13 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from kdbench.errors import MeasureError
 from kdbench.measures.metric import metric_of
 from kdbench.ranking import LEVEL
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from kdbench.ranking import Ranking
 
@@ -33,8 +31,6 @@ MIN_PAIRS = 5
 
 MIN_METHODS = 3
 """From how many methods on: two are compared seed by seed."""
-
-SUFFIXES = (".svg", ".pdf", ".png")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,21 +111,3 @@ def told(one: Ranks) -> list[str]:
     ]
     shown = ", ".join(apart) or "no two of them"
     return [*lines, f"they differ (Friedman, p = {p}), by more than {one.critical:.2f} (Nemenyi): {shown}"]
-
-
-def draw(one: Ranks, path: Path) -> None:
-    """Draw the critical-difference diagram: methods that a bar joins are not told apart.
-
-    Raises:
-        MeasureError: it cannot be written.
-    """
-    import matplotlib as mpl
-    from autorank import plot_stats
-
-    with mpl.rc_context({"backend": "agg", "svg.hashsalt": "kdbench", "svg.fonttype": "none", "pdf.fonttype": 42}):
-        figure = plot_stats(one.found, allow_insignificant=True).figure
-        stamp = {".svg": "Date", ".pdf": "CreationDate"}.get(path.suffix)
-        try:
-            figure.savefig(path, bbox_inches="tight", metadata={stamp: None} if stamp else None)
-        except OSError as error:
-            raise MeasureError(f"cannot write the diagram to {path}: {error.strerror or error}") from None

@@ -4,9 +4,8 @@ import pytest
 
 pytest.importorskip("autorank")
 
-from kdbench.errors import MeasureError
 from kdbench.ranking import Ranking, Standing
-from kdbench.ranks import draw, ranks, told
+from kdbench.ranks import ranks, told
 
 
 def standing(method, mean):
@@ -58,20 +57,3 @@ def test_each_target_has_ranks_of_its_own():
     assert [(one.target, next(iter(one.mean_ranks))) for one in ranks([*CLEAR, *other])] == [
         ("xnnpack-int8", "kd"), ("xnnpack-fp32", "scratch"),
     ]  # fmt: skip
-
-
-@pytest.mark.parametrize("suffix", [".svg", ".pdf", ".png"])
-def test_the_diagram_is_the_same_file_every_time(tmp_path, suffix):
-    (found,) = ranks(CLEAR)
-    files = [tmp_path / f"{name}{suffix}" for name in "ab"]
-    for file in files:
-        draw(found, file)
-    first, second = (file.read_bytes() for file in files)
-    assert first == second
-    if suffix == ".svg":
-        assert all(f">{method}<" in first.decode() for method in found.mean_ranks)
-
-
-def test_a_diagram_that_cannot_be_written_is_one_line(tmp_path):
-    with pytest.raises(MeasureError, match=r"cannot write the diagram to .*: No such file"):
-        draw(ranks(CLEAR)[0], tmp_path / "nowhere" / "a.svg")

@@ -4,6 +4,7 @@ import re
 import types
 from pathlib import Path
 
+import click
 import torch
 
 from kdbench.cli.main import cli
@@ -33,6 +34,9 @@ def test_every_command_and_option_that_it_names_exists():
     assert len(named) >= 10
     for inline, rest, block, more in named:
         command = cli.commands[inline or block]
+        words = (rest + more).split()
+        if isinstance(command, click.Group) and words:
+            command = command.commands[words[0]]
         options = {option for parameter in command.params for option in parameter.opts}
         for option in re.findall(r"(?<!\S)(--?[a-z][a-z-]*)", rest + more):
             assert option in options | {"-h"}, f"kdbench {command.name} {option}"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from kdbench.cli import options
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @click.command("rank")
@@ -22,14 +25,8 @@ from kdbench.cli import options
     "--format", "form", type=click.Choice(["terminal", "markdown", "csv", "latex", "json"]), default="terminal",
     show_default=True, help="CSV and JSON have a row a method and rival, with every digit.",
 )  # fmt: skip
-@click.option(
-    "--diagram", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE.svg|.pdf|.png",
-    help="Draw the critical differences of mean ranks, of one target.",
-)  # fmt: skip
 @options.results
-def command(
-    runs: tuple[str, ...], targets: tuple[str, ...], difference: str, form: str, diagram: Path | None, results: Path
-) -> None:
+def command(runs: tuple[str, ...], targets: tuple[str, ...], difference: str, form: str, results: Path) -> None:
     """Rank the methods of runs: leads on scratch, kd and the best reference method, seed by seed.
 
     Each lead has a 95 % interval and a p-value that is corrected for how many methods were compared (Holm). Runs of one
@@ -45,7 +42,7 @@ def command(
     from kdbench.formats import screen
     from kdbench.ranking import rankings
     from kdbench.ranking_table import render
-    from kdbench.ranks import can_rank, draw, ranks
+    from kdbench.ranks import can_rank, ranks
     from kdbench.records import read_run
     from kdbench.results import find_run
 
@@ -57,27 +54,8 @@ def command(
             raise UsageError(f"--target {target!r}: the runs have no such target; {suggestion(target, known)}")
     chosen = [one for one in found if not targets or one.target in targets]
     placed = ranks(chosen) if can_rank() else []
-    if diagram is not None:
-        _check_diagram(diagram, len(placed))
-        draw(placed[0], diagram)
     width, colour = screen()
     click.echo(render(chosen, form, width=width, colour=colour, ranks=placed), nl=False, color=True)
-
-
-def _check_diagram(path: Path, count: int) -> None:
-    """See that there is one thing to draw, and that its format is known."""
-    from kdbench.errors import MeasureError, UsageError
-    from kdbench.ranks import MIN_METHODS, MIN_PAIRS, SUFFIXES, can_rank
-
-    if path.suffix not in SUFFIXES:
-        raise UsageError(f"--diagram {path}: expected a file that ends in {', '.join(SUFFIXES)}")
-    if not can_rank():
-        raise MeasureError('a diagram wants autorank; pip install "kdbench[rank]"')
-    if count > 1:
-        raise UsageError(f"--diagram {path}: {count} targets have ranks; choose one with --target")
-    if not count:
-        least = f"{MIN_PAIRS} pairs with {MIN_METHODS} methods in common"
-        raise UsageError(f"--diagram {path}: ranks are compared over at least {least}; name more runs")
 
 
 def _points(text: str) -> float:

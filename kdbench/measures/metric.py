@@ -28,6 +28,11 @@ class Metric:
     digits: int = 2
     shared: bool = False
 
+    @property
+    def difference_unit(self) -> str:
+        """The shown unit of a difference of two such figures: points where they are percentages."""
+        return "pt" if self.shown_unit == "%" else self.shown_unit
+
 
 METRICS: dict[str, Metric] = {
     metric.id: metric

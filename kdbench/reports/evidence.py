@@ -1,4 +1,4 @@
-"""What a report says in words and tables: the summary, who leads whom, earlier runs, and how to make each row again."""
+"""What reports say: the summary, who leads whom, the front, learning curves, earlier runs, and how to make each row."""
 
 from __future__ import annotations
 
@@ -137,6 +137,59 @@ def p_value(lead: stats.Interval, n: int) -> float:
         return float(lead.estimate == 0)
     t = lead.estimate / half * float(special.stdtrit(n - 1, 0.975))
     return float(2 * special.stdtr(n - 1, -abs(t)))
+
+
+def unbeaten(rows: Sequence[Row], axis: str) -> list[Row]:
+    """The Pareto front: the rows that none beats in quality and ``axis``, the smallest cost first."""
+    quality = metric_of(str(rows[0]["quality"]))
+    points = [[row[quality.id], row[axis]] for row in rows]
+    beaten = stats.dominated(points, (quality.better, "lower"))
+    return sorted((row for row, bad in zip(rows, beaten, strict=True) if not bad), key=lambda row: float(row[axis]))
+
+
+def in_view(values: Sequence[float], better: stats.Better) -> tuple[float, float]:
+    """The range that shows all values but those behind the worse quartile by over three times the quartiles' distance.
+
+    J. W. Tukey, "Exploratory Data Analysis" (1977), calls these "far out".
+    """
+    first, last = np.quantile(values, [0.25, 0.75])
+    low, high = min(values), max(values)
+    if better == "higher":
+        low = min(value for value in values if value >= first - 3 * (last - first))
+    else:
+        high = max(value for value in values if value <= last + 3 * (last - first))
+    room = 0.15 * (high - low) or 1.0
+    return low - room, high + room
+
+
+def in_reach(values: Sequence[float], better: stats.Better) -> list[float]:
+    """The values that are ``in_view``, and those no further from that range than it is wide: what paper shows."""
+    low, high = in_view(values, better)
+    return [value for value in values if low - (high - low) <= value <= high + (high - low)]
+
+
+def learning(run: Run, rows: Sequence[Row]) -> dict[str, dict[int, list[float]]]:
+    """By method of the rows and by epoch, how its students validated, one a seed; none without curves."""
+    places = {(row["pair"], row["device"]) for row in rows}
+    name = f"validation_{rows[0]['quality']}"
+    networks = {network.checkpoint_sha256: network for network in run.networks}
+    found: dict[str, dict[int, list[float]]] = {}
+    for method in dict.fromkeys(str(row["method"]) for row in rows):
+        checkpoints = dict.fromkeys(
+            record.checkpoint_sha256
+            for record in run.records
+            if record.method == method and (record.pair, record.device) in places and record.checkpoint_sha256
+        )
+        learnt: dict[int, list[float]] = {}
+        for checkpoint in checkpoints:
+            for curve in networks[checkpoint].curves if checkpoint in networks else ():
+                epochs = curve.epochs or tuple(range(1, len(curve.values) + 1))
+                if curve.name == name:
+                    for epoch, value in zip(epochs, curve.values, strict=True):
+                        learnt.setdefault(epoch, []).append(value)
+        if learnt:
+            found[method] = dict(sorted(learnt.items()))
+    return found
 
 
 def history(run: Run, results: Path) -> tuple[Past, ...]:

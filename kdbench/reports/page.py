@@ -138,7 +138,7 @@ def _part(name: str, run: Run, rows: list[dict[str, Any]], summary_rows: pd.Data
         fidelity=_unmarked(table_of(alone, FIDELITY)),
         cost=_unmarked(table_of(alone, COST)),
         matrices=matrices(cases),
-        unit="pt" if quality.unit == "fraction" else quality.shown_unit,
+        unit=quality.difference_unit,
     )
 
 

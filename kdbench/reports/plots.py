@@ -7,12 +7,11 @@ import json
 import math
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import plotly.graph_objects as go
 from plotly.colors import qualitative
 
-from kdbench import stats
 from kdbench.measures.metric import metric_of
+from kdbench.reports.evidence import in_view, learning, unbeaten
 from kdbench.spec import TEACHER
 from kdbench.tables import plain
 
@@ -58,16 +57,9 @@ def pareto(rows: Sequence[Row], axis: str) -> Figure | None:
     if not drawn:
         return None
     hues, marks = colours(rows), symbols(rows)
-    view = _view([row[quality.id] * quality.scale for row in drawn], quality)
+    view = in_view([row[quality.id] * quality.scale for row in drawn], quality.better)
     figure = go.Figure()
-    front = [
-        row
-        for row, beaten in zip(
-            drawn, stats.dominated([[r[quality.id], r[axis]] for r in drawn], (quality.better, "lower")), strict=True
-        )
-        if not beaten
-    ]
-    front.sort(key=lambda row: row[axis])
+    front = unbeaten(drawn, axis)
     figure.add_scatter(
         x=[row[axis] * cost.scale for row in front],
         y=[row[quality.id] * quality.scale for row in front],
@@ -91,9 +83,7 @@ def pareto(rows: Sequence[Row], axis: str) -> Figure | None:
         )  # fmt: skip
     values = [row[axis] for row in drawn]
     figure.update_xaxes(title=_axis(axis), type="log" if max(values) > 10 * max(min(values), 1e-12) else "linear")
-    figure.update_yaxes(
-        title=_axis(quality.id), range=_view([row[quality.id] * quality.scale for row in drawn], quality)
-    )
+    figure.update_yaxes(title=_axis(quality.id), range=view)
     return _plain(figure)
 
 
@@ -103,7 +93,7 @@ def out_of_view(rows: Sequence[Row]) -> tuple[str, ...]:
     drawn = [row for row in rows if not math.isnan(row[quality.id])]
     if not drawn:
         return ()
-    low, high = _view([row[quality.id] * quality.scale for row in drawn], quality)
+    low, high = in_view([row[quality.id] * quality.scale for row in drawn], quality.better)
     gone = [row for row in drawn if not low <= row[quality.id] * quality.scale <= high]
     return tuple(f"{row['method']} on {row['target']}" for row in gone)
 
@@ -114,46 +104,16 @@ def _whisker(row: Row, quality: Metric, view: tuple[float, float]) -> float:
     return _half(row, quality.id) * quality.scale if inside else 0.0
 
 
-def _view(values: Sequence[float], quality: Metric) -> tuple[float, float]:
-    """The range that shows all values but those behind the worse quartile by over three times the quartiles' distance.
-
-    J. W. Tukey, "Exploratory Data Analysis" (1977), calls these "far out".
-    """
-    first, last = np.quantile(values, [0.25, 0.75])
-    low, high = min(values), max(values)
-    if quality.better == "higher":
-        low = min(value for value in values if value >= first - 3 * (last - first))
-    else:
-        high = max(value for value in values if value <= last + 3 * (last - first))
-    room = 0.15 * (high - low) or 1.0
-    return low - room, high + room
-
-
 def curves(run: Run, rows: Sequence[Row]) -> Figure | None:
     """The validation quality of each method over its epochs, mean over seeds; None where runs kept no such curve."""
-    places = {(row["pair"], row["device"]) for row in rows}
-    name = f"validation_{rows[0]['quality']}"
     quality = metric_of(str(rows[0]["quality"]))
-    networks = {network.checkpoint_sha256: network for network in run.networks}
+    hues = colours(rows)
     figure = go.Figure()
-    for method, colour in colours(rows).items():
-        checkpoints = dict.fromkeys(
-            record.checkpoint_sha256
-            for record in run.records
-            if record.method == method and (record.pair, record.device) in places and record.checkpoint_sha256
-        )
-        found: dict[int, list[float]] = {}
-        for checkpoint in checkpoints:
-            for curve in networks[checkpoint].curves if checkpoint in networks else ():
-                epochs = curve.epochs or tuple(range(1, len(curve.values) + 1))
-                if curve.name == name:
-                    for epoch, value in zip(epochs, curve.values, strict=True):
-                        found.setdefault(epoch, []).append(value)
-        if found:
-            figure.add_scatter(
-                x=sorted(found), y=[math.fsum(found[e]) / len(found[e]) * quality.scale for e in sorted(found)],
-                mode="lines+markers", name=escaped(method), line={"color": colour}, marker={"size": 5},
-            )  # fmt: skip
+    for method, learnt in learning(run, rows).items():
+        figure.add_scatter(
+            x=list(learnt), y=[math.fsum(values) / len(values) * quality.scale for values in learnt.values()],
+            mode="lines+markers", name=escaped(method), line={"color": hues[method]}, marker={"size": 5},
+        )  # fmt: skip
     if not figure.data:
         return None
     figure.update_xaxes(title="epoch")

@@ -7,7 +7,7 @@ from kdbench.catalog import entries
 from kdbench.cli import main as entry
 from kdbench.errors import EXIT_FAILED, EXIT_NO_VERDICT, EXIT_OK, EXIT_REGRESSED, EXIT_USAGE, worst
 
-HEAVY = "{'torch', 'executorch', 'torchao', 'pandas', 'scipy', 'sklearn', 'pytest'} & set(sys.modules)"
+HEAVY = "{'torch', 'executorch', 'torchao', 'pandas', 'scipy', 'sklearn', 'pytest', 'matplotlib'} & set(sys.modules)"
 
 
 def kdbench(*words, code=0):
@@ -24,6 +24,7 @@ def kdbench(*words, code=0):
         ["run", "-h"],
         ["table", "-h"],
         ["cite", "-h"],
+        ["figure", "pareto", "-h"],
         ["cite", "suites/tiny.toml"],
         *(
             ["list", kind]

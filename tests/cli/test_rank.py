@@ -44,22 +44,3 @@ def test_bad_input_is_one_line(results, words, message):
     assert isinstance(shown.exception, UsageError)
     assert message in str(shown.exception)
     assert "\n" not in str(shown.exception)
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["--diagram", "ranks.txt"], "--diagram ranks.txt: expected a file that ends in .svg, .pdf, .png"),
-        (["--diagram", "ranks.svg"], "ranks are compared over at least 5 pairs with 3 methods in common; name more"),
-    ],
-)
-def test_a_diagram_that_cannot_be_had_says_why(results, words, message):
-    found = invoke("made", *words, results=results)
-    assert isinstance(found.exception, UsageError)
-    assert message in str(found.exception)
-
-
-def test_a_diagram_without_its_library_says_how_to_get_it(results, monkeypatch):
-    monkeypatch.setattr("kdbench.ranks.find_spec", lambda _name: None)
-    found = invoke("made", "--diagram", "ranks.svg", results=results)
-    assert str(found.exception) == 'a diagram wants autorank; pip install "kdbench[rank]"'

@@ -5,7 +5,20 @@ from scipy import stats as scipy_stats
 
 from kdbench import stats
 from kdbench.frame import frame, summary
-from kdbench.reports.evidence import commands, groups_of, history, matrices, p_value, rows_of, summary_line
+from kdbench.records import Curve
+from kdbench.reports.evidence import (
+    commands,
+    groups_of,
+    history,
+    in_reach,
+    in_view,
+    learning,
+    matrices,
+    p_value,
+    rows_of,
+    summary_line,
+    unbeaten,
+)
 
 PAIR = "digits:resnet8-dscnn"
 
@@ -87,3 +100,44 @@ def test_every_case_has_the_command_that_makes_it_again():
     assert len(told) == len(run.records)
     assert all(words.startswith("kdbench run made --only pair=") for _, _, words in told)
     assert [status for _, status, _ in told].count("crashed") == 1
+
+
+def test_the_front_is_what_none_beats_in_both(cases):
+    rows = rows_of(summary(cases))
+    front = unbeaten(rows, "latency_ms")
+    assert [(row["method"], row["target"]) for row in front] == [
+        ("kd", "xnnpack-fp32"),
+        ("teacher", "xnnpack-int8"),
+        ("teacher", "xnnpack-fp32"),
+    ]
+
+
+def test_the_view_leaves_out_what_is_far_behind_on_the_worse_side_alone():
+    values = [88.0, 89.0, 89.5, 90.0, 31.0]
+    assert in_view(values, "higher") == pytest.approx((88 - 0.3, 90 + 0.3))
+    assert in_view(values, "lower")[0] < 31
+    assert in_view([*values, 140.0], "lower")[1] < 140
+
+
+def test_what_is_not_much_further_off_than_the_view_is_wide_is_in_reach():
+    values = [90.0] * 6 + [92.0]
+    assert in_view([*values, 88.0], "higher")[0] > 88
+    assert in_reach([*values, 88.0], "higher") == [*values, 88.0]
+    assert in_reach([*values, 31.0], "higher") == values
+
+
+def test_what_was_learnt_is_told_by_epoch_a_value_a_seed(cases):
+    run = made_up.run(broken=False)
+    (known,) = run.networks
+    students = {r.seed: r.checkpoint_sha256 for r in run.records if (r.pair, r.method) == (PAIR, "kd")}
+    networks = tuple(
+        known.model_copy(
+            update={
+                "checkpoint_sha256": checkpoint,
+                "curves": (Curve(name="validation_accuracy", values=(0.5, 0.5 + seed / 4), epochs=(2, 4)),),
+            }
+        )
+        for seed, checkpoint in students.items()
+    )
+    found = learning(run.model_copy(update={"networks": networks}), rows_of(summary(cases)))
+    assert found == {"kd": {2: [0.5, 0.5, 0.5], 4: [0.5, 0.75, 1.0]}}

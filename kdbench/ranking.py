@@ -11,8 +11,6 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from kdbench import stats
 from kdbench.errors import UsageError
 from kdbench.likeness import apart
@@ -214,7 +212,7 @@ def leads_on(
         if one is not rival and len(seeds) > 1:
             pairs[one.method] = [sign * one.quality[s] for s in seeds], [sign * rival.quality[s] for s in seeds]
     tested = [name for name, (mine, _) in pairs.items() if len(mine) >= MIN_SEEDS]
-    p = {name: _two_sided(*pairs[name], resolution) for name in tested}
+    p = {name: stats.paired_t_p(*pairs[name], resolution) for name in tested}
     adjusted = dict(zip(tested, stats.holm([p[name] for name in tested]).tolist(), strict=True)) if tested else {}
     level = LEVEL / 2 / max(len(tested), 1)  # what Holm asks of the first, on one side
     found = {}
@@ -232,9 +230,3 @@ def leads_on(
             seeds=stats.needed(deviation, wanted, level, POWER),
         )
     return found
-
-
-def _two_sided(mine: Sequence[float], theirs: Sequence[float], resolution: float) -> float:
-    below = stats.paired_t_below(mine, theirs, resolution)
-    above = stats.paired_t_below(theirs, mine, resolution)
-    return float(np.clip(2 * min(below, above), 0.0, 1.0))

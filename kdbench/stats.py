@@ -181,6 +181,12 @@ def paired_t_below(a: ArrayLike, b: ArrayLike, resolution: float = 0.0) -> float
     return float(special.stdtr(n - 1, mean / error)) if error else float(mean >= 0)
 
 
+def paired_t_p(a: ArrayLike, b: ArrayLike, resolution: float = 0.0) -> float:
+    """The two-sided p-value that the mean of ``a - b`` over the same seeds [n >= 2] is another than zero."""
+    below, above = paired_t_below(a, b, resolution), paired_t_below(b, a, resolution)
+    return min(2 * min(below, above), 1.0)
+
+
 def detectable_mean(deviation: float, n: int, level: float, power: float = 0.8) -> float:
     """The smallest mean of n >= 2 differences that a one-sided t test at this level would have shown so often.
 

@@ -19,6 +19,7 @@ from kdbench.stats import (
     paired_drop_high,
     paired_t,
     paired_t_below,
+    paired_t_p,
     t_half_width,
     wilson,
     wilson_half_width,
@@ -220,3 +221,12 @@ def test_what_cannot_be_paired_or_is_no_number_is_refused():
     with pytest.raises(ValueError, match="none of them NaN"):
         t_half_width([1.0, math.nan])
     assert stats.t_half_width(np.array([1, 2])) > 0
+
+
+def test_the_two_sided_p_value_is_that_of_the_paired_t_test():
+    generator = np.random.default_rng(0)
+    for n in (2, 3, 10):
+        a, b = generator.normal(0.3, 1, n), generator.normal(0, 1, n)
+        assert paired_t_p(a, b) == pytest.approx(reference.ttest_rel(a, b).pvalue)
+    assert paired_t_p([0.5, 0.5], [0.5, 0.5]) == 1
+    assert paired_t_p([0.5, 0.5], [0.25, 0.25]) == 0

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import special
 
 from kdbench import stats
 from kdbench.cases import again
 from kdbench.errors import UsageError
 from kdbench.frame import frame
 from kdbench.measures.metric import metric_of
+from kdbench.ranking import LEVEL, MIN_SEEDS
 from kdbench.records import read_run
 from kdbench.results import stored
 from kdbench.spec import TEACHER
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from kdbench.records import Run
 
-LEVEL = 0.05
 Row = dict[str, Any]
 
 
@@ -90,8 +89,8 @@ def summary_line(rows: Sequence[Row]) -> str:
 def matrices(cases: pd.DataFrame) -> tuple[Matrix, ...]:
     """For each target of one pair's cases: every method's paired lead over every other one.
 
-    A two-sided paired t test over the seeds that both have (at least 2; ``stats.paired_t``), with p-values adjusted by
-    Holm's method for all pairs of methods of the target.
+    The test of ``kdbench rank``, from ``ranking.MIN_SEEDS`` seeds on that both have, its p-values adjusted by Holm's
+    method for all pairs of methods of the target.
     """
     students = cases[(cases["method"] != TEACHER) & (cases["status"] == "ok")]
     return tuple(
@@ -106,14 +105,17 @@ def _matrix(target: str, cases: pd.DataFrame) -> Matrix:
     items = int(cases["test_items"].max())
     resolution = 1 / items if items and quality.id == "accuracy" else 0.0
     found: dict[tuple[str, str], tuple[stats.Interval, int]] = {}
+    p: dict[tuple[str, str], float] = {}
     for place, one in enumerate(methods):
         for other in methods[place + 1 :]:
             seeds = scores[one].index.intersection(scores[other].index)
-            lead = stats.paired_t(scores[one][seeds].to_numpy(), scores[other][seeds].to_numpy(), resolution=resolution)
+            mine, theirs = scores[one][seeds].to_numpy(), scores[other][seeds].to_numpy()
+            lead = stats.paired_t(mine, theirs, resolution=resolution)
             if lead is not None:
                 found[one, other] = (lead, len(seeds))
-    adjusted = stats.holm([p_value(lead, n) for lead, n in found.values()]) if found else np.zeros(0)
-    p_values = dict(zip(found, adjusted.tolist(), strict=True))
+            if len(seeds) >= MIN_SEEDS:
+                p[one, other] = stats.paired_t_p(mine, theirs, resolution)
+    adjusted = dict(zip(p, stats.holm(list(p.values())).tolist(), strict=True)) if p else {}
 
     def told(one: str, other: str) -> Lead:
         if one == other:
@@ -122,21 +124,13 @@ def _matrix(target: str, cases: pd.DataFrame) -> Matrix:
         if key not in found:
             return Lead("-", "fewer than two seeds in common")
         lead, n = found[key]
-        half, p = (lead.high - lead.low) / 2, p_values[key]
+        half, shown = (lead.high - lead.low) / 2, adjusted.get(key)
+        tested = f"not tested below {MIN_SEEDS}" if shown is None else f"p {shown:.2g} (Holm)"
         text = f"{sign * lead.estimate * quality.scale:+.2f}"
-        words = f"{one} over {other}: {text} ±{half * quality.scale:.2f} over {n} paired seeds, p {p:.2g} (Holm)"
-        return Lead(text, plain(words), clear=p < LEVEL)
+        words = f"{one} over {other}: {text} ±{half * quality.scale:.2f} over {n} paired seeds, {tested}"
+        return Lead(text, plain(words), clear=shown is not None and shown <= LEVEL)
 
     return Matrix(target, methods, tuple(tuple(told(one, other) for other in methods) for one in methods))
-
-
-def p_value(lead: stats.Interval, n: int) -> float:
-    """The two-sided p-value of a 95 % t interval over ``n`` seeds: how likely a lead this large is where none is."""
-    half = (lead.high - lead.low) / 2
-    if half == 0:
-        return float(lead.estimate == 0)
-    t = lead.estimate / half * float(special.stdtrit(n - 1, 0.975))
-    return float(2 * special.stdtr(n - 1, -abs(t)))
 
 
 def unbeaten(rows: Sequence[Row], axis: str) -> list[Row]:

@@ -50,16 +50,22 @@ class Matrix:
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """A run of the same suite, version and machine: means over its students' programs that ended well."""
+    """A run of the same suite, version and machine: means over its students' programs that ended well.
+
+    ``figures``: by metric, in its own unit, NaN where there is none; ``shown`` are the same as texts.
+    """
 
     run: str
     started: str
     commit: str
     ok: int
     failed: int
-    quality: str
-    size: str
-    latency: str
+    figures: Mapping[str, float]
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """Its figures as texts with their units."""
+        return tuple(_shown(value, metric) for metric, value in self.figures.items())
 
 
 def summary_line(rows: Sequence[Row]) -> str:
@@ -187,7 +193,7 @@ def learning(run: Run, rows: Sequence[Row]) -> dict[str, dict[int, list[float]]]
 
 
 def history(run: Run, results: Path) -> tuple[Past, ...]:
-    """The stored runs of the same suite, version and machine, this one too, the oldest first."""
+    """The whole stored runs of the same suite, version and machine, and this one, the oldest first."""
     found = {run.id: run}
     for place in stored(results):
         if (place.machine, place.suite) == (run.provenance.machine.slug, run.name) and place.id not in found:
@@ -195,7 +201,7 @@ def history(run: Run, results: Path) -> tuple[Past, ...]:
                 other = read_run(place.folder)
             except UsageError:
                 continue  # `kdbench results list` shows it as unreadable
-            if other.suite["version"] == run.suite["version"]:
+            if other.suite["version"] == run.suite["version"] and not other.partial:
                 found[place.id] = other
     return tuple(_past(found[name]) for name in sorted(found))
 
@@ -204,10 +210,10 @@ def _past(run: Run) -> Past:
     cases = frame([run])
     well = cases[(cases["status"] == "ok") & (cases["method"] != TEACHER)]
     quality = str(cases["quality"].iloc[0]) if len(cases) else "accuracy"
-    quality, size, latency = (_shown(float(well[name].mean()), name) for name in (quality, "size_bytes", "latency_ms"))
+    figures = {name: float(well[name].mean()) for name in (quality, "size_bytes", "latency_ms")}
     ok = int((cases["status"] == "ok").sum())
     commit = run.provenance.commit[:10] + (" (changed)" if run.provenance.dirty else "")
-    return Past(run.id, run.provenance.started, commit, ok, len(cases) - ok, quality, size, latency)
+    return Past(run.id, run.provenance.started, commit, ok, len(cases) - ok, figures)
 
 
 def commands(run: Run) -> tuple[tuple[str, str, str], ...]:

@@ -89,6 +89,8 @@ def page(runs: Sequence[Run], results: Path, profiles: Sequence[Path] = ()) -> s
     figures = {
         f"{part.id}-{name}": plot for each in chapters for part in each.parts for name, plot in part.plots.items()
     }
+    pasts = {f"history-{number}": plots.history(each.history) for number, each in enumerate(chapters)}
+    figures |= {name: plot for name, plot in pasts.items() if plot is not None}
     figures |= {f"profile-{place}": plots.operators(profile) for place, profile in enumerate(told)}
     templates = files("kdbench") / "templates"
     return (

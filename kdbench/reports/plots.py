@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
 from plotly.colors import qualitative
+from plotly.subplots import make_subplots
 
 from kdbench.measures.metric import metric_of
 from kdbench.reports.evidence import in_view, learning, unbeaten
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from kdbench.measures.metric import Metric
     from kdbench.records import Run
-    from kdbench.reports.evidence import Row
+    from kdbench.reports.evidence import Past, Row
 
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "star", "x", "triangle-down", "pentagon", "hexagram")
 AXES = ("latency_ms", "size_bytes", "download_bytes", "peak_rss_bytes")
@@ -137,6 +138,26 @@ def survival(rows: Sequence[Row]) -> Figure | None:
         )  # fmt: skip
     figure.update_yaxes(title="accuracy lost (pt)")
     return _plain(figure)
+
+
+def history(pasts: Sequence[Past]) -> Figure | None:
+    """The figures of runs in the order in which they were run, a panel each; None of a single run."""
+    if len(pasts) < 2:
+        return None
+    metrics = [metric_of(name) for name in pasts[-1].figures]
+    figure = make_subplots(rows=len(metrics), cols=1, shared_xaxes=True, vertical_spacing=0.08)
+    told = [escaped(f"{past.run}, commit {past.commit or 'not known'}") for past in pasts]
+    for row, metric in enumerate(metrics, 1):
+        values = [past.figures.get(metric.id, math.nan) * metric.scale for past in pasts]
+        figure.add_scatter(
+            x=[past.started for past in pasts], y=values,
+            text=told, mode="lines+markers", name=metric.title, row=row, col=1,
+        )  # fmt: skip
+        figure.update_yaxes(title=_axis(metric.id), row=row, col=1)
+    figure.update_layout(height=160 * len(metrics))
+    found = _plain(figure)
+    found["layout"]["showlegend"] = False  # each panel's axis has its name
+    return found
 
 
 def operators(profile: Mapping[str, Any]) -> Figure:

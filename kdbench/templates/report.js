@@ -22,13 +22,13 @@
     const figure = figures[place.dataset.figure];
     const [ink, rule] = colours();
     const axis = (own) => ({ ...own, color: ink, gridcolor: rule, zerolinecolor: rule, automargin: true });
+    const names = new Set(["xaxis", "yaxis", ...Object.keys(figure.layout).filter((key) => /^[xy]axis\d+$/.test(key))]);
     const layout = {
       ...figure.layout,
       paper_bgcolor: "rgba(0,0,0,0)",
       plot_bgcolor: "rgba(0,0,0,0)",
       font: { color: ink, family: "system-ui, sans-serif" },
-      xaxis: axis(figure.layout.xaxis),
-      yaxis: axis(figure.layout.yaxis),
+      ...Object.fromEntries([...names].map((name) => [name, axis(figure.layout[name])])),
       legend: narrow.matches ? { orientation: "h", y: -0.2 } : {},
     };
     if (!layout.height) layout.height = narrow.matches ? 600 : place.clientHeight || 400;

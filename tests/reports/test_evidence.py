@@ -79,6 +79,7 @@ def test_history_is_of_the_same_suite_version_and_machine(tmp_path):
     run = made_up.run()
     made_up.on_disk(tmp_path, run)
     made_up.on_disk(tmp_path, made_up.run(id="20261125T000000Z-0000"))
+    made_up.on_disk(tmp_path, made_up.run(id="20261125T010000Z-0000", partial=True))
     raised = made_up.suite(version=2).model_dump(mode="json")
     made_up.on_disk(tmp_path, made_up.run(id="20261126T000000Z-0000", suite=raised))
     broken = tmp_path / "scratch" / run.provenance.machine.slug / "made" / "20261123T000000Z-0000"
@@ -86,7 +87,7 @@ def test_history_is_of_the_same_suite_version_and_machine(tmp_path):
     (broken / "run.json").write_text("{")
     past = history(run, tmp_path)
     assert [each.run for each in past] == ["20261124T040506Z-00ab", "20261125T000000Z-0000"]
-    assert (past[0].ok, past[0].failed, past[0].size) == (39, 1, "11.7 kB")
+    assert (past[0].ok, past[0].failed, past[0].shown[1]) == (39, 1, "11.7 kB")
     assert [each.run for each in history(run, tmp_path / "elsewhere")] == [run.id]
 
 

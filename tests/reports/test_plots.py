@@ -3,7 +3,7 @@ import pytest
 
 from kdbench.frame import frame, summary
 from kdbench.reports import plots
-from kdbench.reports.evidence import rows_of
+from kdbench.reports.evidence import history, rows_of
 
 PAIR = "digits:resnet8-dscnn"
 
@@ -69,3 +69,16 @@ def test_operators_are_drawn_in_the_order_of_the_inference():
     found = plots.operators(profile)
     assert [trace["name"] for trace in found["data"]] == ["XnnpackBackend", "runtime"]
     assert found["layout"]["yaxis"]["categoryarray"] == ["2 rest", "1 conv"]
+
+
+def test_a_history_has_a_panel_a_figure_and_names_the_commits(tmp_path):
+    run, later = made_up.run(broken=False), made_up.run(broken=False, id="20261125T000000Z-0000")
+    made_up.on_disk(tmp_path, run)
+    assert plots.history(history(run, tmp_path)) is None
+    made_up.on_disk(tmp_path, later)
+    pasts = history(run, tmp_path)
+    found = plots.history(pasts)
+    assert [trace["name"] for trace in found["data"]] == ["accuracy", "size", "latency"]
+    assert found["data"][0]["y"] == [100 * past.figures["accuracy"] for past in pasts]
+    assert found["data"][0]["text"] == [f"{past.run}, commit {past.commit}" for past in pasts]
+    assert len({trace["yaxis"] for trace in found["data"]}) == 3

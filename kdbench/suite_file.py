@@ -99,7 +99,7 @@ def method_spec(label: str, table: dict[str, Any], where: str) -> MethodSpec:
             raise UsageError(f"{where}: a method is called {label!r}, expected letters, digits and . _ + -") from None
         if complaint["loc"][0] == "tuned":
             raise UsageError(
-                f"{where} {label} tuned: expected what kdbench tune prints, such as "
+                f"{where} {label} tuned: expected what kdbench tune writes, such as "
                 '{ suite = "digits v1", trials = 20, seconds = 60 }'
             ) from None
         option = complaint["loc"][1]

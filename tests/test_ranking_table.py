@@ -21,6 +21,14 @@ def test_rankings_look_as_they_did(name, form):
     assert render(made(), form, width=140) == (GOLDEN / name).read_text(encoding="utf-8")
 
 
+def test_a_method_whose_options_were_searched_is_noted():
+    run = made_up.run(broken=False)
+    tuned = {"suite": "made v1", "trials": 20, "seconds": 60}
+    methods = [method | ({"tuned": tuned} if method["label"] == "kd" else {}) for method in run.suite["methods"]]
+    found = render(rankings([run.model_copy(update={"suite": run.suite | {"methods": methods}})]), "markdown")
+    assert "kd: options chosen among 20 trials by validation on made v1, 60 s of training" in found
+
+
 def test_the_verdict_names_who_is_ahead_beyond_chance():
     told = verdict(made(broken=False)[0])
     assert told == "ahead of scratch beyond chance: kd by +7.22 ±1.38 pt, fitnet by +3.52 ±1.44 pt"

@@ -23,7 +23,7 @@ targets = ["xnnpack-fp32", "portable-fp32"]
 teacher = "resnet8"
 student = "dscnn"
 [methods]
-kd = {}
+kd = { tuned = { suite = "digits v1", trials = 20, seconds = 61.4 } }
 broken = { use = "BROKEN" }
 [recipes.teacher]
 kind = "fast"
@@ -96,6 +96,12 @@ def test_every_case_is_a_row_and_the_broken_method_alone_failed(run, suite):
     assert failed.reason.startswith("KeyError: 'no such stage' (broken.py:")
     assert set(failed.metrics.values()) == {None}
     assert set(failed.reasons) == set(failed.metrics)
+
+
+def test_a_row_of_searched_options_says_so(run):
+    told = "options chosen among 20 trials by validation on digits v1, 61 s of training"
+    assert told in record(run, "/kd/xnnpack-fp32").notes
+    assert all("trials" not in note for note in record(run, "/teacher/xnnpack-fp32").notes)
 
 
 def test_figures_belong_together(run):

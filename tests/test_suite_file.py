@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from kdbench.errors import UsageError
-from kdbench.spec import Budget, Suite, suite_of
+from kdbench.spec import Budget, Suite, Tuned, suite_of
 from kdbench.suite_file import read_suite, suite_files, suite_path
 
 SUITE = """
@@ -64,6 +64,14 @@ def test_an_option_of_a_method_may_be_a_table(tmp_path):
     aided = 'aided = { use = "takd", assistant = "resnet8", assistant_options = { widths = [4, 4, 8, 16] } }'
     read = read_suite(suite(tmp_path, SUITE.replace("kd = {}", aided)))
     assert read.methods[1].options == {"assistant": "resnet8", "assistant_options": {"widths": [4, 4, 8, 16]}}
+    assert suite_of(read.model_dump(mode="json")) == read
+
+
+def test_a_method_may_say_how_its_options_were_searched(tmp_path):
+    told = 'kd = { temperature = 2, tuned = { suite = "x v1", trials = 20, seconds = 60 } }'
+    read = read_suite(suite(tmp_path, SUITE.replace("kd = {}", told)))
+    assert read.methods[1].options == {"temperature": 2}
+    assert read.methods[1].tuned == Tuned(suite="x v1", trials=20, seconds=60)
     assert suite_of(read.model_dump(mode="json")) == read
 
 
@@ -132,6 +140,11 @@ BAD = [
     ("seeds = [0, 1]", "seeds = ['a']", r"x.toml seeds[0]: found 'a', expected a valid integer"),
     ("kd = {}", "fitnets = {}", r"unknown method 'fitnets' in x.toml [methods]; did you mean 'fitnet'?"),
     ("kd = {}", "kd = 3", r"x.toml [methods] kd: found 3, expected a table of options such as {}"),
+    (
+        "kd = {}",
+        "kd = { tuned = 20 }",
+        r"x.toml [methods] kd tuned: expected what kdbench tune writes, such as { suite = ",
+    ),
     ("kd = {}", "teacher = {}", r"x.toml [methods]: 'teacher' is the name of the teacher's own rows; choose another"),
     ('use = "kd"', "use = 3", r"in x.toml [methods] use: found 3, expected the name of a method"),
     (

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 _LISTED = 12
 
+_ADDING = ("--method", "-o", "--option", "--tuned")
+"""The options of ``kdbench run`` that add methods to those of the suite."""
+
 
 def matching(name: str, known: Sequence[str]) -> list[str]:
     """The case ids that ``name`` may mean: itself; else those with its parts, in order; else those that contain it.
@@ -67,14 +70,22 @@ def again(run: Run, record: Record) -> str:
     """The command that makes a case's program anew, as half a sentence."""
     suite, _, variant = run.name.partition("@")
     words = ["kdbench", "run", suite, *(["--quick"] if variant == "quick" else [])]
-    use = next((str(m["use"]) for m in run.suite.get("methods", ()) if m["label"] == record.method), "")
-    if ".py:" in use:
-        words += ["--method", use]
+    words += _added(run.provenance.command)
     if record.method != TEACHER and "--seeds" in run.provenance.command:
         words += ["--seeds", str(record.seed)]
     only = {"pair": record.pair, "method": record.method, "target": record.target, "seed": record.seed}
     words += ["--only", ",".join(f"{axis}={value}" for axis, value in only.items())]
     return f"make it again with: {shlex.join(words)}"
+
+
+def _added(command: Sequence[str]) -> Iterator[str]:
+    """What a run's command added to its suite's methods: all of it, since a case is chosen by its label."""
+    words = iter(command)
+    for word in words:
+        if word in _ADDING:
+            yield from (word, next(words, ""))
+        elif word.startswith(tuple(f"{flag}=" for flag in _ADDING)):
+            yield word
 
 
 def _has(case: str, wanted: Sequence[str]) -> bool:

@@ -75,6 +75,7 @@ def run(
     only: str = "",
     methods: Sequence[str] = (),
     options: Mapping[str, object] | None = None,
+    tuned: Sequence[str] = (),
     seeds: str | None = None,
     jobs: int | None = None,
     train_device: str | None = None,
@@ -84,9 +85,9 @@ def run(
 ) -> StoredRun:
     """Train, lower and measure a suite, a name or a .toml file, as ``kdbench run`` does; its options have its names.
 
-    ``only``: ``AXIS=VALUE,...``; ``methods`` and their ``options`` add rows; ``seeds``: ``"0,1,2"`` or ``"0-9"``;
-    ``listen`` is told of every stage. A script that calls this guards itself by ``if __name__ == "__main__"``, since
-    workers are spawned.
+    ``only``: ``AXIS=VALUE,...``; ``methods`` and their ``options`` add rows, ``tuned`` those of searched options;
+    ``seeds``: ``"0,1,2"`` or ``"0-9"``; ``listen`` is told of every stage. A script that calls this guards itself by
+    ``if __name__ == "__main__"``, since workers are spawned.
 
     Raises:
         UsageError: bad input.
@@ -95,18 +96,21 @@ def run(
     from kdbench.plan import cases_of, select
     from kdbench.store import default_store, named
     from kdbench.suite_file import read_suite, suite_path
+    from kdbench.tuning import with_tuned
     from kdbench.variant import with_methods, with_seeds, with_train_device
 
     started = datetime.now(UTC)
     settings = tuple(f"{key}={value}" for key, value in (options or {}).items())
     declared = read_suite(suite_path(str(suite)), quick=quick)
     chosen = with_methods(declared, tuple(methods), settings)
+    chosen = with_tuned(chosen, tuple(tuned), _results(results)) if tuned else chosen
     chosen = with_seeds(chosen, seeds) if seeds else chosen
     chosen = with_train_device(chosen, train_device) if train_device else chosen
     cases = select(cases_of(chosen), only) if only else cases_of(chosen)
     words = ["kdbench", "run", str(suite), *(["--quick"] if quick else []), *(["--only", only] if only else [])]
     words += [word for method in methods for word in ("--method", method)]
     words += [word for setting in settings for word in ("-o", setting)]
+    words += [word for name in tuned for word in ("--tuned", name)]
     words += ["--seeds", seeds] if seeds else []
     words += ["--train-device", train_device] if train_device else []
     place = Path(store) if store else default_store()

@@ -108,10 +108,12 @@ def test_the_command_that_makes_a_case_again():
 
 def test_the_command_remembers_what_the_run_was_told():
     table = made_up.suite(name="made@quick").model_dump(mode="json")
-    table["methods"][1]["use"] = "my method.py:KD"
-    told = made_up.run().provenance.model_copy(update={"command": ("kdbench", "run", "made", "--seeds", "0-9")})
+    words = "kdbench run made --seeds 0-9 --tuned kd --jobs 1 -o alpha=0.5 --only target=xnnpack-int8 --method=a.py:A"
+    command = (*words.split(), "--method", "my method.py:KD")
+    told = made_up.run().provenance.model_copy(update={"command": command})
     whole = made_up.run(suite=table, provenance=told)
     said = again(whole, record(whole))
-    assert "kdbench run made --quick --method 'my method.py:KD' --seeds 0 --only pair=" in said
+    added = "--tuned kd -o alpha=0.5 --method=a.py:A --method 'my method.py:KD'"
+    assert f"kdbench run made --quick {added} --seeds 0 --only pair=" in said
     teacher = record(whole, "digits:resnet8-dscnn/teacher/xnnpack-int8/s0/host")
     assert "--seeds" not in again(whole, teacher)

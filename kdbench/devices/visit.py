@@ -36,11 +36,11 @@ _SET = (
 """What kdbench sets whatever the user's configuration says; names, keys and jumps are the user's."""
 
 _MARK = "kdbench-visit"
-"""What our own words come after: a login script may say something first."""
+"""What our own words come after, on either stream: a login script may say something first."""
 
 # Scripts are one line without single quotes and exclamation marks, so that any login shell hands them on to sh.
 _GUARD = (
-    "umask 077; for c in uname mktemp tar cat rm sleep env; do command -v $c >/dev/null || "
+    f"echo {_MARK} >&2; umask 077; for c in uname mktemp tar cat rm sleep env; do command -v $c >/dev/null || "
     '{ echo "it has no command $c" >&2; exit 1; }; done; '
     'u=$(uname -s -r -m) && d=$(mktemp -d "${TMPDIR:-/tmp}/kdbench.XXXXXX") || exit 1; trap : HUP INT TERM; '
     f'echo "{_MARK} $u $d"; cat >/dev/null; '
@@ -51,7 +51,7 @@ _GUARD = (
 _PUT = 'cd "$0" && tar xof -'
 _RUN = (
     'cd "$0/job" && echo $$ >group || exit 1; exec 3>&2 2>/dev/null; '
-    'env -i LC_ALL=C PATH=/usr/bin:/bin "$@" >&3 2>&3 </dev/null; s=$?; rm -f group; echo $s'
+    '(exec env -i LC_ALL=C PATH=/usr/bin:/bin "$@" >&3 2>&3 </dev/null); s=$?; rm -f group; echo $s'
 )
 _FETCH = 'cd "$0/job" && rm -f program-* input-* && tar cf - .'
 _CLEAR = 'cd "$0" && kill -9 -$(cat job/group) 2>/dev/null; rm -rf job || { sleep 1; rm -rf job; }'
@@ -153,7 +153,7 @@ class Visit:
         status = self._said(done, "run a job there").strip()
         if not status.isdigit():
             raise StageError(f"{self.name} does not say how the job ended: {status[:80]!r}")
-        return int(status), done.stderr.decode(errors="replace")
+        return int(status), _own(done.stderr)
 
     def fetch(self, folder: Path) -> None:
         """Copy what the job left into ``folder``, its programs and inputs excepted."""
@@ -188,7 +188,7 @@ class Visit:
             alarm.cancel()
         code = self._guard.wait()
         self._log.seek(0)
-        said = self._log.read().decode(errors="replace")
+        said = _own(self._log.read())
         if code < 0:
             raise StageError(f"cannot use {self.name}: it says nothing within {_OPENING_S} s; {self._hint}")
         if code == _SSH_FAILED:
@@ -212,7 +212,7 @@ class Visit:
         # Where the connection is gone, ssh would make another one, past the folder that is gone too.
         settings = ("ControlMaster=no", "ProxyCommand=false")
         return subprocess.run(
-            self._command(*settings, script=f"echo {_MARK}; {script}", words=(self.folder, *words)),
+            self._command(*settings, script=f"echo {_MARK}; echo {_MARK} >&2; {script}", words=(self.folder, *words)),
             stdin=stdin,
             capture_output=True,
             check=False,
@@ -226,9 +226,9 @@ class Visit:
         _, mark, told = done.stdout.partition(f"{_MARK}\n".encode())
         if done.returncode == 0 and mark:
             return told
-        if done.returncode in (0, _SSH_FAILED):
+        if done.returncode <= 0 or done.returncode == _SSH_FAILED:
             raise StageError(f"the connection to {self.name} was lost while it was to {what}")
-        said = done.stderr.decode(errors="replace")
+        said = _own(done.stderr)
         full = "No space left" in said or "Wrote only" in said
         raise StageError(f"{self.name} cannot {what}: {'no room is left there' if full else self._cut(said)}")
 
@@ -242,6 +242,11 @@ class Visit:
 
 _SSH_FAILED = 255
 """ssh's own failures."""
+
+
+def _own(stderr: bytes) -> str:
+    """What a script wrote to standard error, or ssh where no script was run."""
+    return stderr.rpartition(f"{_MARK}\n".encode())[2].decode(errors="replace")
 
 
 def _environment() -> dict[str, str]:

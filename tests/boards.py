@@ -161,7 +161,8 @@ def serve(folder):
         process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
     deadline = time.monotonic() + 30
     while b"listening" not in (folder / "sshd.log").read_bytes():
-        assert process.poll() is None and time.monotonic() < deadline, (folder / "sshd.log").read_text()
+        assert process.poll() is None, (folder / "sshd.log").read_text()
+        assert time.monotonic() < deadline
         time.sleep(0.02)
     client = script(folder / "client" / "ssh", f'#!/bin/sh\nexec {shutil.which("ssh")} -F {folder}/config "$@"\n')
     return Server(board, process, client)

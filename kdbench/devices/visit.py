@@ -128,8 +128,7 @@ class Visit:
 
     def read(self, path: str) -> str:
         """The text of a file there (shell patterns may name several), empty where there is none."""
-        done = self._call(f"cat {path} 2>/dev/null || :", seconds=_ASKING_S)
-        return self._said(done, f"read {path}").decode(errors="replace")
+        return self._told(f"read {path}", f"cat {path} 2>/dev/null || :", _ASKING_S).decode(errors="replace")
 
     def put(self, files: Mapping[str, Path]) -> None:
         """Copy files into the folder, by their names in it."""
@@ -138,7 +137,7 @@ class Visit:
                 for name, path in files.items():
                     archive.add(path, name, recursive=False, filter=_nobodys)
             packed.seek(0)
-            self._said(self._call(_PUT, stdin=packed, seconds=_MOVING_S), "put files there")
+            self._told("put files there", _PUT, _MOVING_S, packed)
 
     def run(self, command: str, words: list[str], timeout: float) -> tuple[int, str]:
         """Run ``command`` in the job's folder: its exit status, 128 + N where signal N ended it, and what it said.
@@ -157,7 +156,7 @@ class Visit:
 
     def fetch(self, folder: Path) -> None:
         """Copy what the job left into ``folder``, its programs and inputs excepted."""
-        packed = self._said(self._call(_FETCH, seconds=_MOVING_S), "fetch results")
+        packed = self._told("fetch results", _FETCH, _MOVING_S)
         try:
             with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
                 for member in archive:
@@ -220,6 +219,13 @@ class Visit:
             env=_environment(),
             start_new_session=True,
         )
+
+    def _told(self, what: str, script: str, seconds: float, stdin: IO[bytes] | int = subprocess.DEVNULL) -> bytes:
+        """What a script wrote; ``what`` it is for."""
+        try:
+            return self._said(self._call(script, stdin=stdin, seconds=seconds), what)
+        except subprocess.TimeoutExpired:
+            raise StageError(f"{self.name} cannot {what}: it is not done after {seconds:g} s") from None
 
     def _said(self, done: subprocess.CompletedProcess[bytes], what: str) -> bytes:
         """What a script wrote, if it ended well."""

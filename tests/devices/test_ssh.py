@@ -273,6 +273,20 @@ def test_after_a_lost_connection_the_next_job_has_a_new_one(board, device, tiny_
     assert module._open["board"] is not visit
 
 
+def test_a_board_that_stalls_is_not_waited_for(board, device, monkeypatch):
+    monkeypatch.setattr("kdbench.devices.visit._ASKING_S", 0.5)
+    board.command("cat", 'case "$1" in /proc/cpuinfo) sleep 5;; *) exec /bin/cat "$@";; esac')
+    with pytest.raises(StageError, match=r"^ssh:board cannot read /proc/cpuinfo: it is not done after 0.5 s$"):
+        device.facts()
+
+
+def test_a_board_that_says_nothing_is_not_waited_for(board, device, monkeypatch):
+    monkeypatch.setattr("kdbench.devices.visit._OPENING_S", 0.5)
+    board.command("uname", "sleep 3")
+    with pytest.raises(StageError, match=r"^cannot use ssh:board: it says nothing within 0.5 s; try: ssh board uname$"):
+        _ = device.runtime
+
+
 def test_without_ssh_the_package_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     module._board.cache_clear()

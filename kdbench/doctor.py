@@ -16,7 +16,7 @@ from kdbench.catalog import entries, load
 from kdbench.conduct import conduct
 from kdbench.devices.cores import CORES
 from kdbench.devices.runner.build import find_compiler, runner
-from kdbench.devices.tools import CROSS_COMPILER, EMULATOR, lacking
+from kdbench.devices.tools import CROSS_COMPILER, EMULATOR, SSH, lacking
 from kdbench.errors import KdbenchError, MeasureError
 from kdbench.finding import Finding
 from kdbench.lowering.quiet import quiet
@@ -65,6 +65,7 @@ def examine(store: Path, results: Path) -> Iterator[Finding]:
         yield _backends()
         yield from _targets(suite)
         yield _cores()
+        yield _boards()
         yield from _datasets(suite)
         yield folder("store", store, "--store or KDBENCH_STORE")
         yield folder("results", results, "--results or KDBENCH_RESULTS")
@@ -176,6 +177,14 @@ def _cores() -> Finding:
     if lacks := lacking(EMULATOR, CROSS_COMPILER):
         return Finding("devices", "qemu", "missing", lacks, "kdbench doctor --install-hints")
     return Finding("devices", "qemu", "ok", f"instructions of {', '.join(CORES)} can be counted")
+
+
+def _boards() -> Finding:
+    """Whether boards can be reached; which ones there are is ssh's configuration to say."""
+    if lacks := lacking(SSH):
+        return Finding("devices", "ssh", "missing", lacks, "kdbench doctor --install-hints")
+    arm = " and aarch64" if CROSS_COMPILER.here else ""
+    return Finding("devices", "ssh", "ok", f"boards can be reached, with runners for {platform.machine()}{arm} Linux")
 
 
 def _datasets(suite: Suite) -> Iterator[Finding]:

@@ -126,7 +126,7 @@ def _case(run: Run, record: Record, speeds: Mapping[tuple[str, str], Speed], ids
         "suite": run.name,
         "version": int(run.suite["version"]),
         "recipe": str(run.suite.get("recipes", {}).get("student", {}).get("kind", "")),
-        "machine": run.provenance.machine.slug,
+        "machine": record.machine.get("slug", run.provenance.machine.slug),
         "partial": run.partial,
         **{key: getattr(record, key) for key in ("pair", "teacher", "student", "method", "seed", "target", "device")},
         "use": str(uses.get(record.method, record.method)),

@@ -128,7 +128,8 @@ def history(suite: str, results: Path, metrics: Sequence[str], case: str = "") -
                 values = {r.seed: value for r in records if (value := r.metrics.get(metric)) is not None}
                 if values:
                     point = Point(run.id, run.provenance.commit, math.fsum(values.values()) / len(values))
-                    found.setdefault((name, metric, _place(run, metric), tuple(values)), []).append(point)
+                    place = _place(run, records[0], metric)
+                    found.setdefault((name, metric, place, tuple(values)), []).append(point)
     known = list(dict.fromkeys(name for name, *_ in found))
     wanted = set(matching(case, known) if case else known)
     if not wanted:
@@ -183,12 +184,13 @@ def _runs(suite: str, results: Path) -> list[Run]:
     return [run for run in ordered if not apart(run.suite, ordered[-1].suite)]
 
 
-def _place(run: Run, metric: str) -> str:
+def _place(run: Run, record: Record, metric: str) -> str:
+    """Where a figure that depends on it was measured: the device's own machine, where it has one, and the threads."""
     if METRICS[metric].tier != "host":
         return ""
-    machine = run.provenance.machine
+    machine = {**run.provenance.machine.model_dump(), **record.machine}
     threads = sorted({speed.threads for speed in run.speeds})
-    return f"{machine.slug} {machine.fingerprint[:6]}, {'/'.join(map(str, threads)) or '?'} threads"
+    return f"{machine['slug']} {machine['fingerprint'][:6]}, {'/'.join(map(str, threads)) or '?'} threads"
 
 
 def _scatter(series: Series) -> float:

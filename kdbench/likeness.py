@@ -23,11 +23,23 @@ def suspects_of(base: Run, new: Run) -> tuple[str, ...]:
     moved += [f"the suite's {key}" for key in ("recipes", "lowering") if base.suite.get(key) != new.suite.get(key)]
     if before.machine.fingerprint != after.machine.fingerprint:
         moved.append(f"machine {before.machine.slug} -> {after.machine.slug}")
+    moved += _boards(base, new)
     if before.commit != after.commit:
         moved.append(f"commit {before.commit[:10] or 'none'} -> {after.commit[:10] or 'none'}")
     elif before.dirty or after.dirty:
         moved.append("uncommitted changes")
     return tuple(moved)
+
+
+def _boards(base: Run, new: Run) -> list[str]:
+    """What changed of devices that are another machine."""
+    old, now = ({record.device: record.machine for record in run.records if record.machine} for run in (base, new))
+    return [
+        f"{device} {key} {old[device].get(key)} -> {now[device].get(key)}"
+        for device in sorted(old.keys() & now.keys())
+        for key in ("cpu", "cores", "kernel", "governor")
+        if old[device].get(key) != now[device].get(key)
+    ]
 
 
 def apart(base: Mapping[str, Any], new: Mapping[str, Any]) -> str:

@@ -32,11 +32,22 @@ def cpu_name() -> str:
         text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return platform.processor() or platform.machine()
+    return named_in(text) or platform.processor() or platform.machine()
+
+
+def named_in(cpuinfo: str) -> str:
+    """The processor's name in the text of ``/proc/cpuinfo``, empty if it has none."""
     for key in ("model name", "Model", "Hardware", "CPU part"):
-        match = re.search(rf"^{key}\s*:\s*(.+)$", text, re.MULTILINE)
+        match = re.search(rf"^{key}\s*:\s*(.+)$", cpuinfo, re.MULTILINE)
         if match:
             return match[1].strip()
-    return platform.processor() or platform.machine()
+    return ""
+
+
+def slug(cpu: str, *words: str) -> str:
+    """A processor's name and what is said besides as one word, without marks, speeds and the word processor itself."""
+    name = re.sub(r"\((?:r|tm)\)|\bcpu\b|\bprocessor\b|@.*$", " ", cpu, flags=re.IGNORECASE)
+    return "-".join(re.findall(r"[a-z0-9]+", " ".join([name, *words]).lower()))
 
 
 def usable_cores() -> int:
@@ -50,10 +61,8 @@ def machine(simd: str = "") -> Machine:
     cores = os.cpu_count() or 1
     memory = psutil.virtual_memory().total
     facts = (platform.system(), platform.machine(), cpu, cores, memory >> 30, simd)
-    name = re.sub(r"\((?:r|tm)\)|\bcpu\b|\bprocessor\b|@.*$", " ", cpu, flags=re.IGNORECASE)
-    slug = "-".join(re.findall(r"[a-z0-9]+", f"{name} {platform.system()} {platform.machine()}".lower()))
     return Machine(
-        slug=slug,
+        slug=slug(cpu, platform.system(), platform.machine()),
         fingerprint=hashlib.sha256(repr(facts).encode()).hexdigest(),
         system=platform.system(),
         architecture=platform.machine(),

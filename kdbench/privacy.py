@@ -38,9 +38,14 @@ def without_paths(text: str) -> str:
 
 def without_traces(text: str, private: tuple[str, ...]) -> str:
     """``text`` without paths, addresses and the names ``private``: for reasons and command lines."""
-    text = without_paths(_URL.sub(_bare, text))
+    return without_names(without_paths(_URL.sub(_bare, text)), private)
+
+
+def without_names(text: str, private: tuple[str, ...]) -> str:
+    """``text`` without the names ``private``, but for those that tell nothing."""
     for name in private:
-        text = re.sub(rf"(?<![\w-]){re.escape(name)}(?![\w-])", "...", text)
+        if name not in _ANONYMOUS:
+            text = re.sub(rf"(?<![\w-]){re.escape(name)}(?![\w-])", "...", text)
     return text
 
 

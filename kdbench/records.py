@@ -147,6 +147,12 @@ class Record(Fact):
         return said if isinstance(said, str) and said else "accuracy"
 
     @property
+    def machine(self) -> dict[str, Any]:
+        """The facts of the device (``details["machine"]``) where it is another machine than the run's, else nothing."""
+        said = self.details.get("machine")
+        return said if isinstance(said, dict) else {}
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What to know of the program (``details["notes"]``): surprises, and what its quality was judged by."""
         said = self.details.get("notes")

@@ -134,7 +134,7 @@ def _record(finished: Finished, case: Case, known: Evidence, evidence: Mapping[s
         structure=known.program.get("structure", ""),
         metrics={metric: None if isinstance(figure, str) else figure for metric, figure in figures.items()},
         reasons={metric: figure for metric, figure in figures.items() if isinstance(figure, str)},
-        details=_details(case, stages, known) | _beside_host(case, evidence),
+        details=_details(case, stages, known) | _where(finished, case) | _beside_host(case, evidence),
         flags=known.speed.flags if known.speed else (),
     )
 
@@ -167,6 +167,12 @@ def _details(case: Case, stages: CaseStages, known: Evidence) -> dict[str, Any]:
     if digest := find("methods", case.method.use).digest():
         details["method_sha256"] = digest
     return details
+
+
+def _where(finished: Finished, case: Case) -> dict[str, Any]:
+    """What is known of the device where it is another machine than the run's own."""
+    machine = finished.machines.get(case.device)
+    return {"machine": dict(machine)} if machine else {}
 
 
 def _beside_host(case: Case, evidence: Mapping[str, Evidence]) -> dict[str, Any]:

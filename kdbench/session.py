@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +10,8 @@ import numpy as np
 from kdbench.catalog import load
 from kdbench.conduct import Event, Listener, Outcome, conduct
 from kdbench.data.named import dataset_named
+from kdbench.devices.device import Remote
+from kdbench.errors import UsageError
 from kdbench.machine import usable_cores
 from kdbench.measures.speed import SpeedProgram, Timing, measure_speeds
 from kdbench.methods.build import method_from
@@ -38,7 +40,8 @@ _TIMING_ITEMS = 32
 class Finished:
     """What a session did: each case's stages and every stage's outcome, the speeds by (structure, device).
 
-    ``made`` counts the stages that ran, by kind; all others were found in the store.
+    ``made`` counts the stages that ran, by kind; all others were found in the store. ``machines`` are the facts of the
+    devices that are another machine, by the device's name.
     """
 
     suite: Suite
@@ -47,6 +50,7 @@ class Finished:
     outcomes: Mapping[str, Outcome]
     speeds: Mapping[tuple[str, str], Timing]
     made: Mapping[str, int]
+    machines: Mapping[str, Mapping[str, str | int]] = field(default_factory=dict)
 
     def artefact(self, stage: Stage) -> Artefact | None:
         """What a stage left, or None where it failed."""
@@ -82,9 +86,12 @@ def conducted(suite: Suite, cases: Sequence[Case], store: Store, jobs: int | Non
     Raises:
         KdbenchError: as ``execute``.
     """
+    devices = {name: _device(name) for name in dict.fromkeys(case.device for case in cases)}
+    remote = {name: device for name, device in devices.items() if isinstance(device, Remote)}
+    for why in filter(None, (device.revealed() for device in remote.values())):
+        raise UsageError(why)
     datasets = _datasets(cases)
     _check_options(suite, cases, datasets)
-    devices = {name: _device(name) for name in dict.fromkeys(case.device for case in cases)}
     ground = Ground(
         data={name: dataset.sha256 for name, dataset in datasets.items()},
         processors=_processors(suite),
@@ -99,8 +106,9 @@ def conducted(suite: Suite, cases: Sequence[Case], store: Store, jobs: int | Non
         listen(event)
 
     wanted = [REFERENCE, *(stage for of_case in stages.values() for stage in of_case)]
+    machines = {name: device.facts() for name, device in remote.items()}
     outcomes = conduct(wanted, store, jobs or usable_cores(), count)
-    return Finished(suite, tuple(cases), stages, outcomes, {}, made)
+    return Finished(suite, tuple(cases), stages, outcomes, {}, made, machines)
 
 
 def students(

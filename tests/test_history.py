@@ -100,6 +100,17 @@ def test_series_that_do_not_move_are_rarely_cut_and_clear_steps_are_found(runs, 
     assert np.mean([any(abs(place - runs // 2) <= 1 for place in places) for places in found]) >= least
 
 
+def test_times_of_two_boards_under_one_name_are_two_series(tmp_path):
+    for number, board in enumerate(("one", "one", "another"), 1):
+        whole = run(number, machine="laptop" if number == 2 else "")
+        for seed in range(3):
+            details = {"machine": {"slug": board, "fingerprint": made_up.sha(board)}}
+            whole = made_up.with_record(whole, KD8.replace("/host", f"/s{seed}/host"), details=details)
+        save(whole, {}, {}, tmp_path)
+    found = history("made", tmp_path, ["latency_ms"], KD8)
+    assert [(each.place.split()[0], len(each.points)) for each in found] == [("one", 2), ("another", 1)]
+
+
 def test_sparks():
     assert spark([1, 2, 3]) == "▁▅█" or spark([1, 2, 3]) == "▁▄█"
     assert spark([5, 5]) == "▄▄"

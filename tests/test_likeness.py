@@ -37,3 +37,13 @@ def test_only_structures_that_changed_may_run_otherwise():
     libraries = base().provenance.libraries | {"executorch": "1.6.0"}
     upgraded = base(provenance=base().provenance.model_copy(update={"libraries": libraries}))
     assert len(moved_structures(base(), upgraded)) == 6
+
+
+def test_what_changed_of_a_board_is_suspect():
+    board = {"cpu": "A72", "cores": 4, "kernel": "6.1", "governor": "ondemand"}
+    whole = made_up.run()
+    case, device = whole.records[0].case, whole.records[0].device
+    old = made_up.with_record(whole, case, details={"machine": board})
+    new = made_up.with_record(whole, case, details={"machine": {**board, "kernel": "6.6", "cores": 2}})
+    assert suspects_of(old, new) == (f"{device} cores 4 -> 2", f"{device} kernel 6.1 -> 6.6")
+    assert suspects_of(old, old) == suspects_of(old, whole) == ()

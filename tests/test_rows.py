@@ -1,6 +1,8 @@
+from types import SimpleNamespace
+
 import numpy as np
 
-from kdbench.rows import differences
+from kdbench.rows import _where, differences
 
 
 def test_answers_of_two_devices_are_compared_to_the_bit():
@@ -11,3 +13,9 @@ def test_answers_of_two_devices_are_compared_to_the_bit():
     assert differences(there, here) == {"items_differing": 1, "largest_difference": 0.0}
     there[2] += 0.5
     assert differences(there, here) == {"items_differing": 2, "largest_difference": 0.5}
+
+
+def test_a_device_that_is_another_machine_is_told_in_its_records_alone():
+    finished = SimpleNamespace(machines={"ssh:board": {"cpu": "A72", "cores": 4}})
+    assert _where(finished, SimpleNamespace(device="ssh:board")) == {"machine": {"cpu": "A72", "cores": 4}}
+    assert _where(finished, SimpleNamespace(device="host")) == {}

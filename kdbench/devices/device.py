@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -35,6 +37,23 @@ class Device(Protocol):
         Raises:
             StageError: status ``crashed``, ``timed-out``, ``out-of-memory`` or ``failed``, with the reason.
         """
+        ...
+
+
+@runtime_checkable
+class Remote(Protocol):
+    """What a device tells besides that is another machine: records say of it what they say of this one, and no more."""
+
+    def facts(self) -> Mapping[str, str | int]:
+        """What decides its figures, in the words of ``records.Machine`` and more: no host, no user, no address.
+
+        Raises:
+            StageError: it cannot be reached.
+        """
+        ...
+
+    def revealed(self) -> str:
+        """Why its name cannot stand in a record, and what can (one line); empty where it can."""
         ...
 
 

@@ -41,11 +41,11 @@ def finish(command: list[str], environment: dict[str, str], timeout: float, fold
                 process.wait()
     if code == 0 and (folder / RESULT_FILE).exists():
         return
-    raise _failure(code, errors.read_text(encoding="utf-8", errors="replace"))
+    raise failure(code, errors.read_text(encoding="utf-8", errors="replace"))
 
 
-def _failure(code: int, said: str) -> StageError:
-    """What a runner's exit code and last words mean."""
+def failure(code: int, said: str) -> StageError:
+    """What a runner's exit code, below zero the signal that ended it, and its last words mean."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     last = lines[-1][:300] if lines else "it said nothing"
     if code in STATUS:

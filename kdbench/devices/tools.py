@@ -25,7 +25,8 @@ class Tool:
 HOST_COMPILER = Tool("c++", "g++", "builds the native runner")
 EMULATOR = Tool("qemu-aarch64", "qemu-user", "runs Arm programs on devices qemu:CORE")
 CROSS_COMPILER = Tool("aarch64-linux-gnu-g++", "g++-aarch64-linux-gnu", "builds the runner for 64-bit Arm")
-TOOLS = (HOST_COMPILER, EMULATOR, CROSS_COMPILER)
+SSH = Tool("ssh", "openssh-client", "reaches boards, as devices ssh:HOST")
+TOOLS = (HOST_COMPILER, EMULATOR, CROSS_COMPILER, SSH)
 
 
 def lacking(*tools: Tool) -> str:

@@ -90,6 +90,11 @@ def flags(folder: Path, place: str = "") -> list[str]:
     ]
 
 
+def libraries(folder: Path) -> list[Path]:
+    """The shared libraries of Linux that ``flags`` links, in the executorch package ``folder``."""
+    return [folder / "lib" / f"lib{library}.so" for library in _LIBRARIES]
+
+
 def _extras(folder: Path) -> list[str]:
     """What this machine's own runner is linked with besides."""
     door = openvino_library() and list((folder / "lib").glob(f"lib{_OPENVINO}.*"))
@@ -105,18 +110,24 @@ def runner() -> Path:
     return compiled(Path(__file__).parent, SOURCES, "runner")
 
 
+def portable_runner() -> Path:
+    """The runner for another machine like this: it looks for ``libraries`` in a folder ``lib`` beside itself.
+
+    Raises:
+        MeasureError: as for ``runner``.
+    """
+    here = Path(__file__).parent
+    command = [_compiler(), str(here / SOURCES[0]), *flags(executorch_folder(), "$ORIGIN/lib")]
+    return built(command, [here / name for name in SOURCES], "runner-portable", version("executorch"))
+
+
 def compiled(sources: Path, names: tuple[str, ...], program: str) -> Path:
     """The program built from ``names`` (the first is compiled) in ``sources``, cached by all that decides it.
 
     Raises:
         MeasureError: as for ``runner``.
     """
-    compiler = find_compiler()
-    if compiler is None:
-        wanted = os.environ.get("CXX")
-        missing = f"no C++ compiler {wanted!r} (from $CXX)" if wanted else "no C++ compiler"
-        raise MeasureError(f"{missing}; install g++ or clang++")
-    folder = executorch_folder()
+    compiler, folder = _compiler(), executorch_folder()
     command = [compiler, str(sources / names[0]), *flags(folder), *_extras(folder)]
     return built(command, [sources / name for name in names], program, version("executorch"))
 
@@ -164,6 +175,15 @@ def cache_folder() -> Path:
     """Where built runners are kept: beside the store."""
     store = os.environ.get("KDBENCH_STORE")
     return Path(store) / "runner" if store else user_cache_path("kdbench") / "runner"
+
+
+def _compiler() -> str:
+    compiler = find_compiler()
+    if compiler is None:
+        wanted = os.environ.get("CXX")
+        missing = f"no C++ compiler {wanted!r} (from $CXX)" if wanted else "no C++ compiler"
+        raise MeasureError(f"{missing}; install g++ or clang++")
+    return compiler
 
 
 def _build(command: list[str], place: Path) -> None:

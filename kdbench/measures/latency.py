@@ -19,11 +19,13 @@ class Latency:
 
     metrics: ClassVar[tuple[str, ...]] = (
         "latency_ms",
+        "latency_mean_ms",
         "latency_p90_ms",
         "latency_p99_ms",
         "latency_ref",
         "load_program_ms",
         "load_method_ms",
+        "load_ms",
         "first_ms",
     )
     needs: ClassVar[tuple[str, ...]] = ("speed",)

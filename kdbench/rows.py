@@ -46,7 +46,7 @@ def run_of(
     task: Task = load("tasks", finished.suite.task)()
     evidence = {case.id: _evidence(finished, case, task) for case in finished.cases}
     records = tuple(_record(finished, case, evidence[case.id], evidence) for case in finished.cases)
-    items = {case: items for case, known in evidence.items() if (items := _items(task, known)) is not None}
+    items = {case: items for case, known in evidence.items() if (items := items_of(task, known)) is not None}
     now = datetime.now(UTC)
     table = cleaned(finished.suite.model_dump(mode="json"))
     head, dirty = commit()
@@ -184,7 +184,8 @@ def differences(outputs: NDArray[Any], others: NDArray[Any]) -> dict[str, float]
     return {"items_differing": int(differing.sum()), "largest_difference": float(largest)}
 
 
-def _items(task: Task, known: Evidence) -> Items | None:
+def items_of(task: Task, known: Evidence) -> Items | None:
+    """What a case's program said of each test item, and whether it is right; None where that is not known."""
     if known.outputs is None or known.targets is None:
         return None
     predictions = task.predictions(known.outputs)

@@ -65,8 +65,8 @@ def find_case(name: str, results: Path, run: str | None = None) -> tuple[Run, Re
 
 def again(run: Run, record: Record) -> str:
     """The command that makes a case's program anew, as half a sentence."""
-    suite, _, variant = run.name.partition("@")
-    words = ["kdbench", "run", suite, *(["--quick"] if variant == "quick" else [])]
+    suite, *variants = run.name.split("@")
+    words = ["kdbench", "run", suite, *(["--quick"] if "quick" in variants else [])]
     use = next((str(m["use"]) for m in run.suite.get("methods", ()) if m["label"] == record.method), "")
     if ".py:" in use:
         words += ["--method", use]

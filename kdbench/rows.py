@@ -12,7 +12,7 @@ import numpy as np
 from kdbench.catalog import entries, find, load
 from kdbench.machine import commit, libraries, machine
 from kdbench.measures.measure import Evidence, Figure
-from kdbench.measures.quality import inferiority
+from kdbench.measures.quality import INFERIOR, inferiority
 from kdbench.npz import Items
 from kdbench.plan import Case, CaseStages, cases_of
 from kdbench.privacy import cleaned
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 CHECKPOINT = "weights.safetensors"
 PROGRAM = "program.pte"
 HOST = "host"
+JUDGED_BY = ": judged by "
 
 
 def run_of(
@@ -157,7 +158,7 @@ def _details(case: Case, stages: CaseStages, known: Evidence) -> dict[str, Any]:
         details["parity"] = known.program["parity"]
     notes = [f"{case.target}: {surprise}" for surprise in known.program.get("surprises", ())]
     if known.outputs is not None and stages.stand_in:
-        notes.append(f"{case.target}: judged by {stages.stand_in}, not run")
+        notes.append(f"{case.target}{JUDGED_BY}{stages.stand_in}, not run")
     if case.method.tuned:
         notes.append(str(case.method.tuned))
     if worse := inferiority(known):
@@ -167,6 +168,11 @@ def _details(case: Case, stages: CaseStages, known: Evidence) -> dict[str, Any]:
     if digest := find("methods", case.method.use).digest():
         details["method_sha256"] = digest
     return details
+
+
+def about_outputs(note: str) -> bool:
+    """Whether a note of a program is about what it says on a device, and not about the program itself."""
+    return JUDGED_BY in note or INFERIOR in note
 
 
 def _beside_host(case: Case, evidence: Mapping[str, Evidence]) -> dict[str, Any]:

@@ -81,7 +81,7 @@ def measure_speeds(
         try:
             results.append(device.run(timing_job(healthy, reference, protocol, len(results))))
         except StageError as error:
-            broken = _culprits(device, healthy, reference, protocol)
+            broken = culprits(device, healthy, reference, protocol)
             failed |= broken or dict.fromkeys(healthy, error)
     timings = {}
     empty = 0
@@ -206,7 +206,7 @@ def timing_job(
     )
 
 
-def _culprits(
+def culprits(
     device: Device,
     programs: Mapping[str, SpeedProgram],
     reference: SpeedProgram | None,

@@ -125,7 +125,7 @@ BAD = [
         2,
         "kdbench: list.toml methods: found ['kd'], expected a table [methods] with a line such as kd = {}",
     ),
-    ("run device.toml", 2, "kdbench: unknown device 'phone' in device.toml [devices]; known: host, qemu"),
+    ("run device.toml", 2, "kdbench: unknown device 'phone' in device.toml [devices]; known: host, import, qemu"),
     (
         "run option.toml",
         2,
@@ -171,7 +171,7 @@ BAD = [
         2,
         "kdbench: device 'qemu:cortex-a76': expected qemu:CORE+wheelVERSION such as qemu:cortex-a76+wheel1.5.1",
     ),
-    ("run good.toml --device phone", 2, "kdbench: unknown device 'phone' of --device; known: host, qemu"),
+    ("run good.toml --device phone", 2, "kdbench: unknown device 'phone' of --device; known: host, import, qemu"),
     ("run good.toml --device host --device host", 2, "kdbench: --device host: named twice"),
     ("run named.toml", 2, "kdbench: device 'host:foo': this machine is called host, and nothing follows"),
     # selections and variants

@@ -26,6 +26,8 @@ from kdbench.store import file_sha256
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from numpy.typing import NDArray
+
     from kdbench.devices.device import Device
 
 _SECONDS = 3600
@@ -34,7 +36,7 @@ _SECONDS = 3600
 def measure(folder: Path, tell: Callable[[str], None] = lambda _text: None) -> Path:
     """Measure the bundle in ``folder`` on this machine; the ``measured.json`` that was written there.
 
-    A program that cannot be run is told as failed, and the rest go on.
+    A program that cannot be run, or says otherwise than expected of the sample, is told as failed; the rest go on.
 
     Raises:
         UsageError: no bundle.
@@ -46,6 +48,7 @@ def measure(folder: Path, tell: Callable[[str], None] = lambda _text: None) -> P
             raise MeasureError(f"{folder / name} is lost or damaged: its sha256 is not the manifest's")
     device: Device = load("devices", "host")("host")
     failed: dict[str, StageError] = {}
+    _check(folder, manifest, device, failed, tell)
     measurements = [*_times(folder, manifest, device, failed, tell), *_outputs(folder, manifest, device, failed, tell)]
     empty = empty_rss(device, manifest.protocol)
     for entry in manifest.programs:
@@ -105,15 +108,8 @@ def _outputs(
         if not entry.testing or entry.sha256 in failed:
             continue
         tell(f"outputs of {entry.file}")
-        items = np.load(folder / manifest.feeds[entry.testing].npy, allow_pickle=False)
-        job = Job(
-            programs=(Program("program", folder / entry.file, entry.method),),
-            inputs=(Input("items", (items,)),),
-            steps=(Load("program"), Predict("program", "items")),
-            timeout_s=_SECONDS,
-        )
         try:
-            outputs = device.run(job).outputs["program"][0]
+            outputs = _answers(folder, manifest, entry, entry.testing, device)
         except StageError as error:
             failed[entry.sha256] = error
             continue
@@ -122,6 +118,37 @@ def _outputs(
         path.write_bytes(outputs.astype("<f4").tobytes())
         said.append(_said(entry, manifest, outputs=f"outputs/{path.name}"))
     return said
+
+
+def _answers(folder: Path, manifest: Manifest, entry: Entry, feed: str, device: Device) -> NDArray[np.generic]:
+    """The first output of a program for every item of a feed."""
+    job = Job(
+        programs=(Program("program", folder / entry.file, entry.method),),
+        inputs=(Input("items", (np.load(folder / manifest.feeds[feed].npy, allow_pickle=False),)),),
+        steps=(Load("program"), Predict("program", "items")),
+        timeout_s=_SECONDS,
+    )
+    return device.run(job).outputs["program"][0]
+
+
+def _check(
+    folder: Path, manifest: Manifest, device: Device, failed: dict[str, StageError], tell: Callable[[str], None]
+) -> None:
+    """See that every program says of the sample what is expected; one that does not has failed."""
+    for entry in manifest.programs:
+        if entry.expected is None:
+            continue
+        tell(f"sample of {entry.file}")
+        wanted = np.fromfile(folder / entry.expected.file, dtype="<f4")
+        try:
+            said = _answers(folder, manifest, entry, entry.expected.input, device).reshape(-1)
+        except StageError as error:
+            failed[entry.sha256] = error
+            continue
+        off = float(np.abs(said - wanted).max()) if said.shape == wanted.shape else float("nan")
+        if not off <= entry.expected.tolerance:  # also where it is NaN
+            why = f"off by {off:.3g} on the sample, expected at most {entry.expected.tolerance:g}"
+            failed[entry.sha256] = StageError(why, status="parity-failed")
 
 
 def _fed(folder: Path, manifest: Manifest, entry: Entry) -> SpeedProgram:

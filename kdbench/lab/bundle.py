@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from kdbench.data.dataset import Dataset
     from kdbench.records import Record, Run
     from kdbench.store import Store
 
@@ -65,15 +66,11 @@ class _Parts:
         return sum(path.stat().st_size for path in self.copies.values()) + sum(a.nbytes for a in self.arrays.values())
 
     def feed(self, name: str, items: NDArray[np.generic]) -> str:
-        """Put ``items`` [items, *shape] in, once a name; the name."""
-        if name not in self.feeds:
-            paths = f"feeds/{name}.npy", f"feeds/{name}.bin"
-            self.arrays |= dict.fromkeys(paths, items)
-            item_bytes = items.nbytes // len(items)
-            self.feeds[name] = Feed(
-                npy=paths[0], bin=paths[1], dtype=items.dtype.name, shape=items.shape[1:], items=len(items),
-                item_bytes=item_bytes,
-            )  # fmt: skip
+        """Put ``items`` [items, *shape] in under ``name``, which is given back."""
+        paths = f"feeds/{name}.npy", f"feeds/{name}.bin"
+        self.arrays |= dict.fromkeys(paths, items)
+        each = {"shape": items.shape[1:], "items": len(items), "item_bytes": items.nbytes // len(items)}
+        self.feeds[name] = Feed(npy=paths[0], bin=paths[1], dtype=items.dtype.name, **each)
         return name
 
 
@@ -178,25 +175,18 @@ def _entry(
     outputs: bool,
 ) -> Entry:  # fmt: skip
     """One program, with what it is fed and what it should say of the first test item."""
-    import torch
-
-    dataset = dataset_of(program, run, record)
-    task = load("tasks", program.spec["task"])()
-    name = re.sub(r"[^0-9A-Za-z]+", "-", dataset.name).strip("-")
-    tested = dataset.test.inputs if outputs else dataset.test.inputs[:1]
-    items = task.collate(dataset, torch.from_numpy(tested)).numpy()[:, None]
-    timing = parts.feed(f"{name}-timing", timing_items(dataset, program.spec["task"])[0])
+    timing = _feeds(dataset_of(program, run, record), program.spec["task"], parts, outputs=outputs)
+    fed = parts.feeds[timing]
     entry = _described(program, f"programs/{stem_of(record)}.pte", record.structure, cases, parts)
-    shape = list(items.shape[1:])
-    if [(each.dtype, list(each.shape)) for each in entry.inputs] != [(items.dtype.name, shape)]:
-        raise MeasureError(f"{record.case} takes {entry.inputs}; its task feeds it one {items.dtype.name} {shape}")
+    if [(each.dtype, each.shape) for each in entry.inputs] != [(fed.dtype, fed.shape)]:
+        raise MeasureError(f"{record.case} takes {entry.inputs}; its task feeds it one {fed.dtype} {list(fed.shape)}")
     if entry.outputs[0].dtype != "float32":
         raise MeasureError(f"{record.case} puts out {entry.outputs[0].dtype}; what comes back is read as float32")
     return entry.model_copy(
         update={
             "timing": timing if timed else "",
-            "testing": parts.feed(f"{name}-test", items) if outputs else "",
-            "expected": _expected(run, record, program, store, parts, parts.feed(_sample(timing), items[:1])),
+            "testing": _of(timing, "test") if outputs else "",
+            "expected": _expected(run, record, program, store, parts, _of(timing, "sample")),
         }
     )
 
@@ -219,9 +209,24 @@ def _expected(run: Run, record: Record, program: Artefact, store: Store, parts: 
     return Expected(input=sample, file=path, of=of, tolerance=float(f"{bound * float(np.abs(said).max()):.3g}"))
 
 
-def _sample(timing: str) -> str:
-    """The feed of one test item that belongs to a feed for timing."""
-    return f"{timing.removesuffix('-timing')}-sample"
+def _feeds(dataset: Dataset, task_name: str, parts: _Parts, *, outputs: bool) -> str:
+    """The feed for timing of a data set, put in with its sample and, with ``outputs``, its test items."""
+    import torch
+
+    timing = f"{re.sub(r'[^0-9A-Za-z]+', '-', dataset.name).strip('-')}-timing"
+    if timing not in parts.feeds:
+        tested = torch.from_numpy(dataset.test.inputs if outputs else dataset.test.inputs[:1])
+        items = load("tasks", task_name)().collate(dataset, tested).numpy()[:, None]
+        parts.feed(timing, timing_items(dataset, task_name)[0])
+        parts.feed(_of(timing, "sample"), items[:1])
+        if outputs:
+            parts.feed(_of(timing, "test"), items)
+    return timing
+
+
+def _of(timing: str, use: str) -> str:
+    """Another feed of the data set that a feed for timing is of."""
+    return f"{timing.removesuffix('timing')}{use}"
 
 
 def _described(program: Artefact, path: str, structure: str, cases: tuple[str, ...], parts: _Parts) -> Entry:
@@ -278,6 +283,6 @@ def _readme(manifest: Manifest) -> str:
         timed=timed,
         tested=[entry for entry in manifest.programs if entry.testing],
         example=example,
-        sample=manifest.feeds[_sample(example.timing)].bin,
+        sample=manifest.feeds[_of(example.timing, "sample")].bin,
         method="forward_" + re.sub(r"[^0-9A-Za-z]", "_", example.stem),
     )

@@ -82,10 +82,13 @@ def ingest(
         raise UsageError(f"--name {name!r}: expected letters, digits and . _ -, such as pixel-8")
     if manifest.run != run.id:
         raise UsageError(f"the bundle is of run {manifest.run}, not of {run.id}")
+    names: dict[str, Path] = {}
+    for file in told:
+        if (twin := names.setdefault(file.sha256, file.path)) is not file.path:
+            raise UsageError(f"{twin} and {file.path} are the same results")
     device = f"{KIND}:{name}"
     found = placed(told, manifest)
-    structures = {record.program_sha256: record.structure for record in run.records}
-    speeds, left = speeds_of(found, manifest, structures, device)
+    speeds, left = speeds_of(found, manifest, device)
     rows = rows_of(run, manifest, found, speeds, device, store)
     now = datetime.now(UTC)
     table = _suite(run, device, name, found_threads(told))

@@ -83,12 +83,12 @@ def placed(told: Sequence[Told], manifest: Manifest) -> dict[str, list[Placed]]:
 
 
 def speeds_of(
-    found: Mapping[str, Sequence[Placed]], manifest: Manifest, structures: Mapping[str, str], device: str
+    found: Mapping[str, Sequence[Placed]], manifest: Manifest, device: str
 ) -> tuple[dict[str, Measured], tuple[str, ...]]:
     """The speed of every structure that was measured, and what of the readings that left without use.
 
-    ``structures``: of each program by its sha256. A structure's speed is that of the first of its programs that was
-    measured; the second checks it.
+    A structure's speed is that of the program that was to be timed for it, else of the first that was; a second one
+    checks it.
 
     Raises:
         UsageError: a process has two readings of samples of one program.
@@ -99,7 +99,7 @@ def speeds_of(
     groups: dict[str, list[Entry]] = {}
     for entry in manifest.programs:
         if any(each.reading.timed for each in found.get(entry.sha256, ())):
-            groups.setdefault(structures[entry.sha256], []).append(entry)
+            groups.setdefault(entry.structure, []).append(entry)
     for structure, entries in groups.items():
         first, *others = sorted(entries, key=lambda entry: not entry.timing)
         check = next((entry for entry in others if _samples(found[entry.sha256])), None)

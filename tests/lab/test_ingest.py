@@ -266,6 +266,7 @@ WRONG = made_up.sha("another program")
             "kdbench's measured.json and ExecuTorch's minibench both measured programs/",
         ),
         ({"a.json": measured(one(SHA), one(SHA))}, "a.json: process 0 has samples of one program twice"),
+        ({"a.json": measured(one(SHA)), "b.json": measured(one(SHA))}, "b.json are the same results"),
         ({"a.json": measured(one(SHA, outputs="o.bin"))}, "o.bin: outputs of programs/"),
     ],
 )

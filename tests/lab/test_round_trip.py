@@ -162,6 +162,10 @@ def test_a_program_that_the_lab_cannot_run_is_told_as_failed_and_the_rest_goes_o
     data = (folder / entry.file).read_bytes()
     (folder / entry.file).write_bytes(data.replace(b"XnnpackBackend", b"MissingBackend"))
     table = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    wrong = manifest.programs[3]
+    expected = folder / wrong.expected.file
+    (np.fromfile(expected, dtype="<f4") + np.float32(1)).tofile(expected)
+    table["files"][wrong.expected.file] = file_sha256(expected)
     table["files"][entry.file] = file_sha256(folder / entry.file)  # the lab sees a whole bundle that it cannot run
     (folder / "manifest.json").write_text(json.dumps(table))
     back = named(real.store)
@@ -170,9 +174,10 @@ def test_a_program_that_the_lab_cannot_run_is_told_as_failed_and_the_rest_goes_o
     finally:
         back()
     failed = [reading for reading in told[0].readings if reading.failed]
-    assert [reading.program for reading in failed] == [entry.sha256]
+    assert [reading.program for reading in failed] == [entry.sha256, wrong.sha256]
+    assert failed[1].failed.startswith("parity-failed: off by 1 on the sample, expected at most ")
     run = ingest(real.run, manifest, told, "lab-1", Store(real.store), ())[0]
     rows = {record.program_sha256: record for record in run.records}
     assert rows[entry.sha256].status == "failed"
     assert "failed" in rows[entry.sha256].reason
-    assert sum(record.status == "ok" for record in run.records) == 4
+    assert sum(record.status == "ok" for record in run.records) == 2

@@ -39,6 +39,7 @@ def command(
     from kdbench.records import read_run
     from kdbench.results import check_writable, find_run, save
     from kdbench.store import Store, default_store
+    from kdbench.tables import plain
 
     files = dict.fromkeys(path for place in places for path in result_files(place))
     manifest = read_manifest(bundle or (places[0] if places[0].is_dir() else places[0].parent))
@@ -50,9 +51,9 @@ def command(
     folder = save(made, samples, items, results)
     click.echo(terminal([made]), nl=False)
     for file in made.provenance.imported:
-        click.echo(f"{file.file}: read as {file.reader}, sha256 {file.sha256}")
+        click.echo(f"{plain(file.file)}: read as {file.reader}, sha256 {file.sha256}")
         for line in file.left:
-            click.echo(f"{file.file}: left out {line}")
+            click.echo(f"{plain(file.file)}: left out {plain(line)}")
     click.echo(f"run {made.id} in {folder}" + (" (partial)" if made.partial else ""))
     return _code(made)
 

@@ -193,8 +193,8 @@ def stored_program(run: Run, case: str, sha256: str, store: Store) -> Path:
     """
     artefact = store.find("program", _PROGRAM, sha256)
     if artefact is None:
-        suite, _, variant = run.name.partition("@")
-        again = f"kdbench run {suite}{' --quick' if variant == 'quick' else ''}"
+        suite, *variants = run.name.split("@")
+        again = f"kdbench run {suite}{' --quick' if 'quick' in variants else ''}"
         raise MeasureError(
             f"the store {store.root} lacks the program of {case} ({sha256[:12]}); {STORE_HINT}, or "
             f"make it again with {again} and save that run",

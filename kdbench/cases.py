@@ -68,8 +68,8 @@ def find_case(name: str, results: Path, run: str | None = None) -> tuple[Run, Re
 
 def again(run: Run, record: Record) -> str:
     """The command that makes a case's program anew, as half a sentence."""
-    suite, _, variant = run.name.partition("@")
-    words = ["kdbench", "run", suite, *(["--quick"] if variant == "quick" else [])]
+    suite, *variants = run.name.split("@")
+    words = ["kdbench", "run", suite, *(["--quick"] if "quick" in variants else [])]
     words += _added(run.provenance.command)
     if record.method != TEACHER and "--seeds" in run.provenance.command:
         words += ["--seeds", str(record.seed)]

@@ -16,11 +16,10 @@ from jinja2 import Environment, StrictUndefined
 
 from kdbench.cases import again, find_case
 from kdbench.catalog import load
-from kdbench.data.named import dataset_named
 from kdbench.devices.runner.build import flags
 from kdbench.errors import MeasureError, UsageError
 from kdbench.records import run_text
-from kdbench.stage import Stage
+from kdbench.remains import dataset_of, outputs_of, program_of
 from kdbench.whole import whole_folder
 
 if TYPE_CHECKING:
@@ -80,11 +79,7 @@ def export(
         raise MeasureError(
             f"case {record.case} of run {found.id} has no program to ship: {record.status}: {record.reason}"
         )
-    program = store.find("program", "program.pte", record.program_sha256)
-    if program is None:
-        raise MeasureError(
-            f"the program of {record.case} is no longer in the store {store.root}; {again(found, record)}"
-        )
+    program = program_of(found, record, store)
     if why := load("targets", record.target).missing_on(record.device):
         place = program.path("program.pte")
         raise MeasureError(
@@ -114,14 +109,9 @@ def _sample(program: Artefact, run: Run, record: Record, store: Store) -> tuple[
     """The first test item with the program's stored output, the data set, and what an output means."""
     import torch
 
-    spec = program.spec
-    dataset = dataset_named(spec["data"]["name"])
-    if dataset.sha256 != spec["data"]["sha256"]:
-        raise MeasureError(
-            f"data set {dataset.name!r} is not the one that {record.case} was made with; {again(run, record)}"
-        )
-    task = load("tasks", spec["task"])()
-    stored = _outputs(program, run, record, store)
+    dataset = dataset_of(program, run, record)
+    task = load("tasks", program.spec["task"])()
+    stored = outputs_of(program, run, record, store)
     if stored is None:
         raise MeasureError(
             f"the outputs of {record.case} are no longer in the store {store.root}; {again(run, record)}"
@@ -134,17 +124,6 @@ def _sample(program: Artefact, run: Run, record: Record, store: Store) -> tuple[
         label=dataset.labels[int(dataset.test.targets[0])],
     )
     return sample, dataset, str(task.meaning)
-
-
-def _outputs(program: Artefact, run: Run, record: Record, store: Store) -> Artefact | None:
-    """What the program said of the test set on the case's device, found by the key it was stored with."""
-    runtimes = {speed.runtime for speed in run.speeds if speed.device == record.device}
-    for runtime in sorted(runtimes):
-        spec = {name: program.spec[name] for name in ("task", "data")} | {"device": record.device, "runtime": runtime}
-        stored = store.get("outputs", Stage("outputs", "", spec).key({"program": program}))
-        if stored is not None:
-            return stored
-    return None
 
 
 def _contract(

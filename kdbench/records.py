@@ -54,8 +54,23 @@ class Machine(Fact):
     python: str
 
 
+class Imported(Fact):
+    """A file of results that were measured where kdbench was not: whose format it is, of what device, of which run.
+
+    ``left``: what of the file has no use, and why.
+    """
+
+    file: str
+    sha256: Sha256
+    reader: str
+    runtime: str
+    device: dict[str, str]
+    run: str
+    left: tuple[str, ...] = ()
+
+
 class Provenance(Fact):
-    """What decided a run's figures besides its suite."""
+    """What decided a run's figures besides its suite. ``imported``: the files that its speeds and outputs came from."""
 
     kdbench: str
     commit: str
@@ -65,6 +80,7 @@ class Provenance(Fact):
     started: str
     finished: str
     command: tuple[str, ...]
+    imported: tuple[Imported, ...] = ()
 
 
 class Speed(Fact):

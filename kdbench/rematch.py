@@ -45,7 +45,12 @@ def rematches(
     threads = int(after.run.suite.get("protocol", {}).get("threads", 1))
     for device in dict.fromkeys(moved[2] for moved in duels):
         here = {names[moved]: duel for moved, duel in duels.items() if moved[2] == device}
-        where = load("devices", device.partition(":")[0])(device)
+        try:
+            where = load("devices", device.partition(":")[0])(device)
+        except KdbenchError as error:
+            unjudged = Judged("incomparable", f"speed not judged: {error}", None)
+            judged |= {moved: unjudged for moved in duels if moved[2] == device}
+            continue
         found = judge(where, here, effect=effect, threads=threads, tell=tell)
         judged |= {moved: found[names[moved]] for moved in duels if moved[2] == device}
     return judged

@@ -12,7 +12,7 @@ import numpy as np
 from kdbench.catalog import entries, find, load
 from kdbench.machine import commit, libraries, machine
 from kdbench.measures.measure import Evidence, Figure
-from kdbench.measures.quality import inferiority
+from kdbench.measures.quality import INFERIOR, inferiority
 from kdbench.npz import Items
 from kdbench.plan import Case, CaseStages, cases_of
 from kdbench.privacy import cleaned
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 CHECKPOINT = "weights.safetensors"
 PROGRAM = "program.pte"
 HOST = "host"
+JUDGED_BY = ": judged by "
 
 
 def run_of(
@@ -46,7 +47,7 @@ def run_of(
     task: Task = load("tasks", finished.suite.task)()
     evidence = {case.id: _evidence(finished, case, task) for case in finished.cases}
     records = tuple(_record(finished, case, evidence[case.id], evidence) for case in finished.cases)
-    items = {case: items for case, known in evidence.items() if (items := _items(task, known)) is not None}
+    items = {case: items for case, known in evidence.items() if (items := items_of(task, known)) is not None}
     now = datetime.now(UTC)
     table = cleaned(finished.suite.model_dump(mode="json"))
     head, dirty = commit()
@@ -157,7 +158,7 @@ def _details(case: Case, stages: CaseStages, known: Evidence) -> dict[str, Any]:
         details["parity"] = known.program["parity"]
     notes = [f"{case.target}: {surprise}" for surprise in known.program.get("surprises", ())]
     if known.outputs is not None and stages.stand_in:
-        notes.append(f"{case.target}: judged by {stages.stand_in}, not run")
+        notes.append(f"{case.target}{JUDGED_BY}{stages.stand_in}, not run")
     if case.method.tuned:
         notes.append(str(case.method.tuned))
     if worse := inferiority(known):
@@ -175,6 +176,11 @@ def _where(finished: Finished, case: Case) -> dict[str, Any]:
     return {"machine": dict(machine)} if machine else {}
 
 
+def about_outputs(note: str) -> bool:
+    """Whether a note of a program is about what it says on a device, and not about the program itself."""
+    return JUDGED_BY in note or INFERIOR in note
+
+
 def _beside_host(case: Case, evidence: Mapping[str, Evidence]) -> dict[str, Any]:
     """How far another device's outputs on the test set are from those of the host, where the session has both."""
     there, twin = evidence[case.id], evidence.get(replace(case, device=HOST).id)
@@ -190,7 +196,8 @@ def differences(outputs: NDArray[Any], others: NDArray[Any]) -> dict[str, float]
     return {"items_differing": int(differing.sum()), "largest_difference": float(largest)}
 
 
-def _items(task: Task, known: Evidence) -> Items | None:
+def items_of(task: Task, known: Evidence) -> Items | None:
+    """What a case's program said of each test item, and whether it is right; None where that is not known."""
     if known.outputs is None or known.targets is None:
         return None
     predictions = task.predictions(known.outputs)

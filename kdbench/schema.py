@@ -8,6 +8,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from kdbench.lab.manifest import Manifest
+from kdbench.lab.measured import Measured
 from kdbench.measures.metric import METRICS
 from kdbench.records import Run
 from kdbench.spec import Suite
@@ -15,12 +17,22 @@ from kdbench.spec import Suite
 Schema = dict[str, Any]
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-FILES = {"suite": "suite.schema.json", "run": "run.schema.json"}
+FILES = {name: f"{name}.schema.json" for name in ("suite", "run", "manifest", "measured")}
 
 
 def run_schema() -> Schema:
     """The schema of ``run.json`` in its newest version."""
     return {"$schema": DIALECT, **Run.model_json_schema(), "title": "A run of kdbench"}
+
+
+def manifest_schema() -> Schema:
+    """The schema of a bundle's ``manifest.json``."""
+    return {"$schema": DIALECT, **Manifest.model_json_schema(), "title": "The manifest of a bundle of kdbench"}
+
+
+def measured_schema() -> Schema:
+    """The schema of ``measured.json``. That a measurement says something, and that once, is checked by its reader."""
+    return {"$schema": DIALECT, **Measured.model_json_schema(), "title": "Results for kdbench ingest"}
 
 
 def suite_schema() -> Schema:
@@ -92,7 +104,7 @@ def suite_schema() -> Schema:
 
 
 def shipped(which: str) -> Schema:
-    """The schema that the package ships: ``suite`` or ``run``."""
+    """The schema that the package ships: ``suite``, ``run``, ``manifest`` or ``measured``."""
     text = (resources.files("kdbench") / "schemas" / FILES[which]).read_text(encoding="utf-8")
     schema: Schema = json.loads(text)
     return schema
@@ -113,12 +125,16 @@ def _overlay(schema: Schema, models: Schema) -> Schema:
     return loose
 
 
+MADE = {"suite": suite_schema, "run": run_schema, "manifest": manifest_schema, "measured": measured_schema}
+"""How each schema is made, by name."""
+
+
 def main() -> None:
-    """Write both schemas next to the package's other files."""
+    """Write the schemas next to the package's other files."""
     folder = Path(__file__).parent / "schemas"
     folder.mkdir(exist_ok=True)
-    for which, schema in (("suite", suite_schema()), ("run", run_schema())):
-        (folder / FILES[which]).write_text(text_of(schema), encoding="utf-8")
+    for which, schema in MADE.items():
+        (folder / FILES[which]).write_text(text_of(schema()), encoding="utf-8")
 
 
 if __name__ == "__main__":

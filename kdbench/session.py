@@ -156,7 +156,7 @@ def _speeds(
         path = artefact.path("program.pte")
         known = programs.get(structure)
         if known is None:
-            programs[structure] = SpeedProgram(path, _items(datasets[case.pair.data], finished.suite.task))
+            programs[structure] = SpeedProgram(path, timing_items(datasets[case.pair.data], finished.suite.task))
         elif known.check is None and file_sha256(known.path) != file_sha256(path):
             programs[structure] = SpeedProgram(known.path, known.inputs, check=path)
     ruler = finished.artefact(REFERENCE)
@@ -221,8 +221,8 @@ def _processors(suite: Suite) -> dict[str, str]:
     return {role: processor(recipe.device) for role, recipe in suite.recipes.items()}
 
 
-def _items(dataset: Dataset, task: str) -> tuple[NDArray[np.float32], ...]:
-    """A few validation items, for timing alone."""
+def timing_items(dataset: Dataset, task: str) -> tuple[NDArray[np.float32], ...]:
+    """A few validation items as programs are fed them, for timing alone: [items, 1, ...] an input."""
     import torch
 
     inputs = torch.from_numpy(dataset.validation.inputs[:_TIMING_ITEMS])

@@ -15,7 +15,7 @@ from kdbench.published.match import FLAGGED_RULE, PUBLISHED, PUBLISHED_RULE
 from kdbench.uneven import mark_uneven
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     import pandas as pd
 
@@ -23,18 +23,24 @@ BEST, DOMINATED, FLAGGED, SAME, NONE = "*", "†", "‡", "=", "-"
 
 DEFAULT_COLUMNS = (
     "method", "target", "seeds", "accuracy", "accuracy_drop", "agreement", "size_bytes", "size_bytes_ratio",
-    "latency_ms", "latency_ref", "instructions", "peak_rss_bytes", "train_s",
+    "latency_ms", "latency_mean_ms", "latency_ref", "instructions", "peak_rss_bytes", "train_s",
 )  # fmt: skip
 """The columns that tell the story. ``accuracy`` stands for the quality metric of the suite's task.
 
-``published`` follows it where the rows have published figures beside them (``published.match.beside``), and
-``instructions`` is there where a row has it.
+``published`` follows it where the rows have published figures beside them (``published.match.beside``),
+``instructions`` is there where a row has it, and ``latency_mean_ms`` where a row has no more than that of its latency.
 """
 
 TEXT_COLUMNS = (
     "run", "suite", "recipe", "machine", "pair", "teacher", "student", "method", "seed", "target", "device", "runtime",
     "seeds", "status", "structure", "flags",
 )  # fmt: skip
+
+_AT_TIMES: Mapping[str, Callable[[Mapping[str, Any]], bool]] = {
+    "instructions": lambda row: _has(row, "instructions"),
+    "latency_mean_ms": lambda row: _has(row, "latency_mean_ms") and not _has(row, "latency_ms"),
+}
+"""Default columns that are shown for the sake of such rows alone."""
 
 _DISPENSABLE = ("train_s", "peak_rss_bytes", "latency_ref", "agreement", "size_bytes_ratio", "accuracy_drop", "seeds")
 _RECIPES = {
@@ -118,8 +124,8 @@ def columns_of(rows: Sequence[Mapping[str, Any]], names: Sequence[str] = ()) -> 
     first = rows[0]
     if not names:
         here = {"accuracy": str(first["quality"]), "seeds": "seed" if "seed" in first else "seeds"}
-        counted = any(not math.isnan(row.get("instructions", math.nan)) for row in rows)
-        names = [here.get(name, name) for name in DEFAULT_COLUMNS if counted or name != "instructions"]
+        absent = {name for name, shown in _AT_TIMES.items() if not any(map(shown, rows))}
+        names = [here.get(name, name) for name in DEFAULT_COLUMNS if name not in absent]
         if PUBLISHED in first:
             names.insert(names.index(here["accuracy"]) + 1, PUBLISHED)
     known = [*(name for name in TEXT_COLUMNS if name in first), *(key for key in first if f"{key}_ci" in first)]
@@ -128,6 +134,10 @@ def columns_of(rows: Sequence[Mapping[str, Any]], names: Sequence[str] = ()) -> 
         if name not in known:
             raise UsageError(f"--columns: unknown column {name!r}; {suggestion(name, known)}")
     return tuple(_column(name) for name in dict.fromkeys(names))
+
+
+def _has(row: Mapping[str, Any], metric: str) -> bool:
+    return not math.isnan(row.get(metric, math.nan))
 
 
 def _column(name: str) -> Column:
@@ -155,7 +165,7 @@ def _title(row: Mapping[str, Any]) -> str:
 
 def _source(group: Sequence[Mapping[str, Any]]) -> str:
     row = next((row for row in group if row["runtime"]), group[0])
-    threads = f", {row['threads']} thread{'s' * (row['threads'] != 1)}"
+    threads = f", {row['threads']} thread{'s' * (row['threads'] != 1)}" if row["threads"] else ""
     parts = [
         _RECIPES.get(row["recipe"], f"{row['recipe']} recipes"),
         row["machine"],

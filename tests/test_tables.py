@@ -10,7 +10,9 @@ from kdbench.tables import BEST, DEFAULT_COLUMNS, DOMINATED, FLAGGED, NONE, SAME
 
 def test_the_default_columns_tell_the_story():
     laid = table()
-    assert tuple(column.id for column in laid.columns) == tuple(id_ for id_ in DEFAULT_COLUMNS if id_ != "instructions")
+    assert tuple(column.id for column in laid.columns) == tuple(
+        id_ for id_ in DEFAULT_COLUMNS if id_ not in ("instructions", "latency_mean_ms")
+    )
     units = {column.id: column.unit for column in laid.columns if column.numeric}
     assert units == {
         "seeds": "", "accuracy": "%", "accuracy_drop": "pt", "agreement": "%", "size_bytes": "kB",

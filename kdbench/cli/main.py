@@ -13,12 +13,14 @@ from kdbench import __version__
 from kdbench.cli import (
     baseline,
     bisect,
+    bundle,
     cite,
     compare,
     doctor,
     export,
     figure,
     history,
+    ingest,
     inspect,
     measure,
     new,
@@ -57,6 +59,8 @@ def cli() -> None:
     kdbench inspect FILE.pte         what is in it, part by part and operator by operator
     kdbench profile FILE.pte         where its time goes, operator by operator
     kdbench export CASE --to DIR     the program to ship, with everything its user needs
+    kdbench bundle RUN --to DIR      the programs for whoever can measure them elsewhere
+    kdbench ingest DIR --name NAME   and what came back, as a run
 
     Exit codes: 0 ok, 1 regressed or budget broken, 2 usage, 3 could not measure, 4 no verdict, 130 interrupted.
 
@@ -81,6 +85,8 @@ for module in (
     inspect,
     profile,
     export,
+    bundle,
+    ingest,
     doctor,
     results,
     cite,

@@ -19,11 +19,13 @@ class Latency:
 
     metrics: ClassVar[tuple[str, ...]] = (
         "latency_ms",
+        "latency_mean_ms",
         "latency_p90_ms",
         "latency_p99_ms",
         "latency_ref",
         "load_program_ms",
         "load_method_ms",
+        "load_ms",
         "first_ms",
     )
     needs: ClassVar[tuple[str, ...]] = ("speed",)
@@ -37,13 +39,18 @@ def of_speed(evidence: Evidence, metrics: tuple[str, ...]) -> dict[str, Figure]:
     """The metrics of the evidence's speed; where one is missing, why."""
     speed = evidence.speed
     assert speed is not None
-    absent = {
-        "latency_p99_ms": f"needs {LEAST_FOR_P99:,} samples, there are {speed.samples:,}",
-        "latency_ref": "no reference was timed",
-        **dict.fromkeys(COUNTED, "not counted here; devices qemu:CORE count"),
-    }
+    why = absent(speed.samples)
     figures: dict[str, Figure] = {}
     for metric in metrics:
         value = speed.metrics.get(metric)
-        figures[metric] = (speed.reason or absent[metric]) if value is None else value
+        figures[metric] = (speed.reason or why[metric]) if value is None else value
     return figures
+
+
+def absent(samples: int) -> dict[str, str]:
+    """Why a speed that rests on so many samples may lack a metric, by metric."""
+    return {
+        "latency_p99_ms": f"needs {LEAST_FOR_P99:,} samples, there are {samples:,}",
+        "latency_ref": "no reference was timed",
+        **dict.fromkeys(COUNTED, "not counted here; devices qemu:CORE count"),
+    }

@@ -74,6 +74,7 @@ METRICS: dict[str, Metric] = {
         Metric(
             "latency_ms", "ms", "lower", "host", "latency", "steady median of execute()", 1000, "us", 2, shared=True
         ),
+        Metric("latency_mean_ms", "ms", "lower", "host", "mean", "mean of execute()", 1000, "us", 2, shared=True),
         Metric(
             "latency_p90_ms", "ms", "lower", "host", "p90", "90th percentile of execute()", 1000, "us", 2, shared=True
         ),
@@ -109,6 +110,18 @@ METRICS: dict[str, Metric] = {
             "host",
             "pack",
             "loading the method, packing weights",
+            1,
+            "ms",
+            3,
+            shared=True,
+        ),
+        Metric(
+            "load_ms",
+            "ms",
+            "lower",
+            "host",
+            "load all",
+            "reading the program, loading its method",
             1,
             "ms",
             3,

@@ -12,6 +12,9 @@ MARGIN = 0.02
 """How far a program's accuracy may be below its network's for it to count as not inferior."""
 
 
+INFERIOR = "its accuracy may be up to"
+
+
 def inferiority(evidence: Evidence) -> str:
     """What to say of a program whose accuracy is not shown to be within ``MARGIN`` of its network's; else empty.
 
@@ -26,7 +29,7 @@ def inferiority(evidence: Evidence) -> str:
     high = paired_drop_high(int((before & ~after).sum()), int((after & ~before).sum()), len(targets))
     if high <= MARGIN:
         return ""
-    return f"its accuracy may be up to {100 * high:.1f} points below its network's, more than {100 * MARGIN:g}"
+    return f"{INFERIOR} {100 * high:.1f} points below its network's, more than {100 * MARGIN:g}"
 
 
 class Quality:

@@ -79,9 +79,9 @@ def measure_speeds(
         if not healthy:
             break
         try:
-            results.append(device.run(_job(healthy, reference, protocol, len(results))))
+            results.append(device.run(timing_job(healthy, reference, protocol, len(results))))
         except StageError as error:
-            broken = _culprits(device, healthy, reference, protocol)
+            broken = culprits(device, healthy, reference, protocol)
             failed |= broken or dict.fromkeys(healthy, error)
     timings = {}
     empty = 0
@@ -118,6 +118,41 @@ def _counted(
     return timings
 
 
+@dataclass(frozen=True, slots=True)
+class Steady:
+    """What the samples of a program say: how many there are, each process's median, figures by metric, and doubts."""
+
+    samples: int
+    medians_ms: tuple[float, ...]
+    metrics: dict[str, float | None]
+    flags: tuple[str, ...]
+
+
+def steady(processes: Sequence[NDArray[np.int64]], ruler: Sequence[NDArray[np.int64]], least: int) -> Steady:
+    """The steady state of a program, from its samples in ns by process; quantiles are of all of them.
+
+    ``ruler``: the reference program's samples in the same processes, or nothing where it was not timed there.
+    ``least``: how many samples of a process are enough.
+    """
+    medians = np.array([np.median(samples) for samples in processes])
+    pooled = np.concatenate(processes)
+    p50, p90, p99 = (float(q) / 1e6 for q in np.percentile(pooled, (50, 90, 99), method="linear"))
+    flags = []
+    if any(len(samples) < least for samples in processes):
+        flags.append("few-samples")
+    if np.ptp(medians) > NOISY * np.median(medians):
+        flags.append("noisy")
+    ratios = [median / np.median(other) for median, other in zip(medians, ruler, strict=True)] if ruler else []
+    metrics = {
+        "latency_ms": p50,
+        "latency_mean_ms": float(pooled.mean()) / 1e6,
+        "latency_p90_ms": p90,
+        "latency_p99_ms": p99 if len(pooled) >= LEAST_FOR_P99 else None,
+        "latency_ref": float(np.median(ratios)) if ratios else None,
+    }
+    return Steady(len(pooled), tuple(float(median) / 1e6 for median in medians), metrics, tuple(flags))
+
+
 def thinned(samples: NDArray[np.int64], most: int = KEPT) -> NDArray[np.int32]:
     """At most ``most`` of the samples [n] in their order, spread evenly, in ns; longer ones than 2.1 s read as that."""
     places = (
@@ -127,12 +162,16 @@ def thinned(samples: NDArray[np.int64], most: int = KEPT) -> NDArray[np.int32]:
     return kept
 
 
-def _job(
+def timing_job(
     programs: Mapping[str, SpeedProgram],
     reference: SpeedProgram | None,
     protocol: Protocol,
     process: int,
 ) -> Job:
+    """What process number ``process`` does: load all programs, their checks and the reference, and time them in turns.
+
+    Their samples come back under the programs' names; ``REFERENCE`` is the reference's.
+    """
     entries: dict[str, tuple[Path, SpeedProgram]] = {
         name: (program.path, program) for name, program in programs.items()
     }
@@ -167,7 +206,7 @@ def _job(
     )
 
 
-def _culprits(
+def culprits(
     device: Device,
     programs: Mapping[str, SpeedProgram],
     reference: SpeedProgram | None,
@@ -180,7 +219,7 @@ def _culprits(
     broken: dict[str, StageError] = {}
     for name, program in programs.items():
         try:
-            device.run(_job({name: program}, reference, short, 0))
+            device.run(timing_job({name: program}, reference, short, 0))
         except StageError as error:
             broken[name] = error
     return broken
@@ -197,27 +236,16 @@ def _timing(
     ruled: bool,
 ) -> Timing:
     processes = [result.samples[name] for result in results]
-    medians = np.array([np.median(samples) for samples in processes])
-    pooled = np.concatenate(processes)
-    p50, p90, p99 = (float(q) / 1e6 for q in np.percentile(pooled, (50, 90, 99), method="linear"))
-    ratios = [m / np.median(r.samples[REFERENCE]) for m, r in zip(medians, results, strict=True)] if ruled else []
-    checks = (
-        [np.median(r.samples[name + _CHECK]) / m for m, r in zip(medians, results, strict=True)]
-        if program.check
-        else []
-    )
-    flags = []
-    if any(len(samples) < protocol.min_runs for samples in processes):
-        flags.append("few-samples")
-    if np.ptp(medians) > NOISY * np.median(medians):
-        flags.append("noisy")
+    figures = steady(processes, [result.samples[REFERENCE] for result in results] if ruled else [], protocol.min_runs)
+    checks = [
+        np.median(r.samples[name + _CHECK]) / np.median(r.samples[name]) for r in (results if program.check else ())
+    ]
+    loads = [(result.load_program_ns[name], result.load_method_ns[name]) for result in results]
     metrics = {
-        "latency_ms": p50,
-        "latency_p90_ms": p90,
-        "latency_p99_ms": p99 if len(pooled) >= LEAST_FOR_P99 else None,
-        "latency_ref": float(np.median(ratios)) if ratios else None,
-        "load_program_ms": _median_ms([result.load_program_ns[name] for result in results]),
-        "load_method_ms": _median_ms([result.load_method_ns[name] for result in results]),
+        **figures.metrics,
+        "load_program_ms": _median_ms([reading for reading, _ in loads]),
+        "load_method_ms": _median_ms([packing for _, packing in loads]),
+        "load_ms": _median_ms([sum(both) for both in loads]),
         "first_ms": _median_ms([result.first_ns[name] for result in results]),
         "peak_rss_bytes": float(peak_rss(device, program.path, program.method, program.inputs, protocol, empty)),
     }
@@ -227,12 +255,12 @@ def _timing(
         runtime=device.runtime,
         threads=results[0].threads,
         program_sha256=file_sha256(program.path),
-        samples=len(pooled),
-        process_medians_ms=tuple(float(median) / 1e6 for median in medians),
+        samples=figures.samples,
+        process_medians_ms=figures.medians_ms,
         metrics=metrics,
         checked_sha256=file_sha256(program.check) if program.check else "",
         checked_ratio=float(np.median(checks)) if checks else None,
-        flags=tuple(flags),
+        flags=figures.flags,
     )
     return Timing(speed, tuple(thinned(samples) for samples in processes))
 

@@ -73,6 +73,8 @@ def folder(tmp_path, monkeypatch):
     Path("old/run.json").write_text('{"schema_version": 99}')
     Path("file").write_text("")
     Path("plain.md").write_text("# no markers\n")
+    Path("lab").mkdir()
+    Path("lab/manifest.json").write_text("{}")
     return tmp_path
 
 
@@ -125,7 +127,7 @@ BAD = [
         2,
         "kdbench: list.toml methods: found ['kd'], expected a table [methods] with a line such as kd = {}",
     ),
-    ("run device.toml", 2, "kdbench: unknown device 'phone' in device.toml [devices]; known: host, qemu, ssh"),
+    ("run device.toml", 2, "kdbench: unknown device 'phone' in device.toml [devices]; known: host, import, qemu, ssh"),
     (
         "run option.toml",
         2,
@@ -171,7 +173,7 @@ BAD = [
         2,
         "kdbench: device 'qemu:cortex-a76': expected qemu:CORE+wheelVERSION such as qemu:cortex-a76+wheel1.5.1",
     ),
-    ("run good.toml --device phone", 2, "kdbench: unknown device 'phone' of --device; known: host, qemu, ssh"),
+    ("run good.toml --device phone", 2, "kdbench: unknown device 'phone' of --device; known: host, import, qemu, ssh"),
     ("run good.toml --device ssh:", 2, "kdbench: device 'ssh:': expected ssh:HOST or ssh:USER@HOST, such as ssh:board"),
     (
         "run good.toml --device ssh:pi@10.0.0.7",
@@ -312,6 +314,32 @@ BAD = [
         "kdbench: --case 'kd': expected PAIR/METHOD/TARGET/sSEED/DEVICE, as tables name it",
     ),
     ("results keep digits", 2, "kdbench: no run 'digits' in results; known: none"),
+    # bundles and what comes back
+    ("bundle digits", 2, "kdbench: Missing option '--to' (see 'kdbench bundle -h')"),
+    ("bundle digits --to out", 2, "kdbench: no run 'digits' in results; known: none"),
+    ("ingest --name x", 2, "kdbench: Missing argument 'DIR|FILE...' (see 'kdbench ingest -h')"),
+    ("ingest lab", 2, "kdbench: Missing option '--name' (see 'kdbench ingest -h')"),
+    ("ingest nowhere.json --name x", 2, "kdbench: no file or folder nowhere.json"),
+    (
+        "ingest lab --name x",
+        2,
+        "kdbench: lab holds no results: no .json but a manifest.json, and no .log",
+    ),
+    (
+        "ingest run.json --name x",
+        2,
+        "kdbench: . is no bundle: it has no manifest.json; kdbench bundle RUN --to DIR makes one",
+    ),
+    (
+        "ingest run.json --name x --bundle lab",
+        2,
+        "kdbench: lab/manifest.json is not a bundle's manifest: kdbench: Field required",
+    ),
+    (
+        "run good.toml --device import:pixel-8",
+        2,
+        "kdbench: device 'import:pixel-8' is not within reach: kdbench bundle RUN --to DIR hands programs out, kdbench ingest takes results in",
+    ),
     # programs
     ("measure nothing.pte", 2, "kdbench: cannot read nothing.pte: No such file or directory"),
     ("measure empty.pte", 2, "kdbench: empty.pte is empty; expected an ExecuTorch program (.pte)"),

@@ -59,7 +59,8 @@ def find_case(name: str, results: Path, run: str | None = None) -> tuple[Run, Re
             raise UsageError(f"{name!r} may be any of {len(cases)} cases of run {found.id}: {listed}{more}")
         seen |= dict.fromkeys(records)
     if not looked:
-        raise UsageError(f"no case {name!r}: there are no runs in {results}; start with kdbench run digits")
+        hint = "--results names another folder, kdbench run digits makes one"
+        raise UsageError(f"no case {name!r}: there are no runs in {results}; {hint}")
     hint = suggestion(name, list(seen))
     if not hint.startswith("did you mean"):
         hint = f"cases are named like {next(iter(seen), 'none')}"

@@ -42,7 +42,9 @@ class Entry:
             return getattr(module, self.attribute)
         except AttributeError:
             where = self.file or self.module
-            raise UsageError(f"{where} has no {self.attribute!r} ({kind(self.group)} {self.name!r})") from None
+            near = suggestion(self.attribute, [name for name in vars(module) if not name.startswith("_")])
+            hint = f"; {near}" if near.startswith("did") else ""
+            raise UsageError(f"{where} has no {self.attribute!r} ({kind(self.group)} {self.name!r}){hint}") from None
 
     def digest(self) -> str:
         """The sha256 of a plug-in: of the user's file, or of all sources of another package; empty for kdbench's own.
@@ -97,6 +99,8 @@ def find(group: str, name: str, where: str = "") -> Entry:
         if not file.is_file():
             raise UsageError(f"no file {path!r} for {kind(group)} {name!r}{_space(where)}")
         return Entry(group, name, attribute, file=file)
+    if name.endswith(".py"):
+        raise UsageError(f"{kind(group)} {name!r}{_space(where)} is a file; name what it holds too, as {name}:NAME")
     known = entries(group)
     if name in known:
         return known[name]
@@ -117,6 +121,7 @@ def load(group: str, name: str, where: str = "") -> Any:
 def suggestion(name: str, known: list[str]) -> str:
     """What to say after an unknown name: the nearest known ones, else all of them."""
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.6)
+    near = near or [each for each in known if len(name) > 2 and each.startswith(name)][:3]
     if near:
         return "did you mean " + " or ".join(repr(n) for n in near) + "?"
     return "known: " + (", ".join(known) if known else "none")

@@ -76,6 +76,8 @@ def condition(text: str) -> Budget:
         limit = float(found["limit"]) if found else math.nan
     except ValueError:
         limit = math.nan
+    if text.rstrip().endswith("%"):
+        raise UsageError(f"--where {text!r}: shares are numbers from 0 to 1: 90 % is 0.9")
     if found is None or not math.isfinite(limit):
         raise UsageError(f"--where {text!r}: expected METRIC>=NUMBER or METRIC<=NUMBER, such as accuracy>=0.9")
     return Budget.model_validate({"metric": found["metric"], "op": found["op"], "limit": limit})

@@ -87,7 +87,7 @@ class Ranking:
     """The methods of one pair, target and device, the best mean first. ``rivals`` are those that are there.
 
     ``best``: the label of the best reference method; empty where there is none, or none that says how it validated.
-    ``wanted``: the lead that ``Lead.seeds`` is about.
+    ``wanted``: the lead that ``Lead.seeds`` is about. ``machine``: where the students were trained.
     """
 
     runs: tuple[str, ...]
@@ -100,6 +100,7 @@ class Ranking:
     wanted: float
     standings: tuple[Standing, ...]
     best: str
+    machine: str = ""
 
     @property
     def rivals(self) -> tuple[str, ...]:
@@ -162,7 +163,8 @@ def _ranking(group: Sequence[tuple[Run, Record]], wanted: float) -> Ranking:
     standings.sort(key=lambda one: math.inf if math.isnan(one.mean) else -sign * one.mean)
     ids = tuple(dict.fromkeys(run.id for run, _ in group))
     place = (run.name, int(run.suite["version"]), record.pair, record.target, record.device)
-    return Ranking(ids, *place, metric, wanted, tuple(standings), best)
+    machine = " + ".join(dict.fromkeys(run.provenance.machine.slug for run, _ in group))
+    return Ranking(ids, *place, metric, wanted, tuple(standings), best, machine)
 
 
 def _standing(method: str, cases: Sequence[tuple[Run, Record]], metric: str) -> Standing:

@@ -63,18 +63,22 @@ def table(rankings: Sequence[Ranking]) -> Table:
     notes: list[str] = []
     sections = tuple(
         Section(
-            plain(
-                f"{one.suite} v{one.version} · {one.pair} · {one.target} · {one.device} · run {' + '.join(one.runs)}"
-            ),
+            plain(" · ".join(filter(None, _place(one)))),
             plain(verdict(one)),
             tuple(_cells(one, place, standing, rivals, notes) for place, standing in enumerate(one.standings, 1)),
         )
         for one in rankings
     )
-    order = ("seeds_wanted", "p_best", "lead_best", "cost", "agreement", "p_kd", "lead_kd", "seeds", "detectable")
+    order = ("p_best", "lead_best", "cost", "agreement", "p_kd", "lead_kd", "seeds", "detectable", "seeds_wanted")
     known = {column.id for column in columns}
     dispensable = tuple(name for name in order if name in known)
     return Table(tuple(columns), sections, tuple(_legend(rankings, rivals)), tuple(notes), dispensable)
+
+
+def _place(one: Ranking) -> tuple[str, ...]:
+    """What a section is of."""
+    suite = f"{one.suite} v{one.version}"
+    return suite, one.pair, one.target, one.device, f"run {' + '.join(one.runs)}", one.machine
 
 
 def frame(rankings: Sequence[Ranking]) -> pd.DataFrame:

@@ -116,6 +116,10 @@ def find_run(reference: str, results: Path) -> Path:
     if path.is_dir():
         raise UsageError(f"folder {reference!r} holds no {RUN_FILE}")
     known = sorted({place.suite for place in places} | {place.id for place in places})
+    if not known:
+        raise UsageError(
+            f"no run {reference!r}: {results} holds none; --results or KDBENCH_RESULTS names another folder"
+        )
     hint = suggestion(reference, known) if len(known) <= 12 else suggestion(reference, known).partition("known:")[0]
     raise UsageError(f"no run {reference!r} in {results}; {hint or 'kdbench results list shows those that are there'}")
 

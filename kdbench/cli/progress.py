@@ -1,7 +1,8 @@
-"""Live progress of a session on a terminal; on anything else only what failed."""
+"""Live progress of a session on a terminal; on anything else what failed, and now and then how far it is."""
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Self, TextIO
 
 if TYPE_CHECKING:
@@ -10,6 +11,10 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from kdbench.conduct import Event
+
+
+QUIET_S = 30.0
+"""How long nothing is said where there is no terminal."""
 
 
 class Progress:
@@ -32,6 +37,7 @@ class Progress:
         )
         self._stages = self._bars.add_task("stages", text="", total=None)
         self._running: dict[str, TaskID] = {}
+        self._said = time.monotonic()
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -44,6 +50,10 @@ class Progress:
 
     def __call__(self, event: Event) -> None:
         """Show one event."""
+        if self._bars.disable and time.monotonic() - self._said >= QUIET_S:
+            self._said = time.monotonic()
+            line = f"{event.done}/{event.total} stages; {event.title} {event.text}"
+            self._bars.console.print(line.rstrip(), markup=False, soft_wrap=True)
         self._bars.update(self._stages, completed=event.done, total=event.total, text=f"{event.done}/{event.total}")
         if event.kind in {"started", "told", "measuring"}:
             if event.title not in self._running:

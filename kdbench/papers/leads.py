@@ -56,7 +56,10 @@ def leads(runs: Sequence[Run], part: Part, rival: str, width: float) -> Sheet:
         else:
             notes.append(f"{title}: no lead on {rival}")
     if not panels:
-        raise UsageError(f"nothing to draw: no method shares two seeds with {rival}; --rival takes {', '.join(RIVALS)}")
+        raise UsageError(
+            f"nothing to draw: no method shares two seeds with {rival}; kdbench run SUITE --seeds 0-4 runs five, and "
+            f"--rival takes {', '.join(RIVALS)}"
+        )
     figure = blank(width)
     rows = max(len(_lines(shown)) for *_, shown in panels)
     places, _ = grid(figure, len(panels), _ROW * rows + _FRAME)

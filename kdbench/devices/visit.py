@@ -40,7 +40,7 @@ _MARK = "kdbench-visit"
 
 # Scripts are one line without single quotes and exclamation marks, so that any login shell hands them on to sh.
 _GUARD = (
-    f"echo {_MARK} >&2; umask 077; for c in uname mktemp tar cat rm sleep env; do command -v $c >/dev/null || "
+    f"echo {_MARK} >&2; for c in uname mktemp tar cat rm sleep env; do command -v $c >/dev/null || "
     '{ echo "it has no command $c" >&2; exit 1; }; done; '
     'u=$(uname -s -r -m) && d=$(mktemp -d "${TMPDIR:-/tmp}/kdbench.XXXXXX") || exit 1; trap : HUP INT TERM; '
     f'echo "{_MARK} $u $d"; cat >/dev/null; '

@@ -181,8 +181,8 @@ def test_how_a_runner_ends_is_told_as_on_the_host(board, device, tiny_program, r
 
 def test_what_does_not_end_is_ended_with_all_that_it_started(board, device, tiny_program, runs):
     runs(f"{sys.executable} -c 'import time; time.sleep(60)' & echo $! >{board.folder}/child; wait")
-    with pytest.raises(StageError, match=r"^no result after 2 s$") as caught:
-        device.run(predict(tiny_program, timeout_s=2))
+    with pytest.raises(StageError, match=r"^no result after 5 s$") as caught:
+        device.run(predict(tiny_program, timeout_s=5))
     assert caught.value.status == "timed-out"
     child = int((board.folder / "child").read_text())
     assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE

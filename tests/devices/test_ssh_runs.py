@@ -212,7 +212,7 @@ def test_ctrl_c_leaves_nothing(server, tiny_program, tmp_path):
     )
     with once(runners, lambda _: process.send_signal(signal.SIGINT)):
         _, errors = process.communicate(timeout=PATIENCE_S)
-    assert (process.returncode, errors.splitlines()[-1]) == (130, "kdbench: interrupted")
+    assert (process.returncode, errors.splitlines()[-1].startswith("kdbench: interrupted")) == (130, True)
     assert server.board.left() == []
     assert runners() == []
     assert list(tmp_path.iterdir()) == []

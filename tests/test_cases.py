@@ -80,7 +80,10 @@ def test_a_case_like_no_other_is_told_how_they_are_named(results):
 
 
 def test_without_runs_there_is_no_case(tmp_path):
-    with pytest.raises(UsageError, match=r"no case 'kd': there are no runs in .*; start with kdbench run digits$"):
+    with pytest.raises(
+        UsageError,
+        match=r"no case 'kd': there are no runs in .*; --results names another folder, kdbench run digits makes one$",
+    ):
         find_case("kd", tmp_path)
 
 

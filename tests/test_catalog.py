@@ -106,6 +106,15 @@ def test_errors_of_a_file_are_one_line(tmp_path):
         load("methods", f"{file}:Mine")
 
 
+def test_a_file_wants_the_name_of_what_it_holds_and_near_ones_are_suggested(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text("class MyKD: pass\n")
+    with pytest.raises(UsageError, match=r"method '.*mine\.py' is a file; name what it holds too, as .*mine\.py:NAME"):
+        find("methods", str(file))
+    with pytest.raises(UsageError, match=r"mine\.py has no 'MyKDD' \(method '.*'\); did you mean 'MyKD'"):
+        load("methods", f"{file}:MyKDD")
+
+
 def test_kinds_have_singular_names():
     assert [kind(group) for group in ("datasets", "methods")] == ["data set", "method"]
 

@@ -65,6 +65,10 @@ def test_what_is_kept_of_the_teacher_and_gained_over_scratch():
 def test_unknown_contradictory_and_malformed_conditions_are_a_line_each():
     with pytest.raises(UsageError, match="unknown metric 'acuracy'; did you mean 'accuracy'"):
         choose("acuracy>=0.9")
+    with pytest.raises(UsageError, match="unknown metric 'acc'; did you mean 'accuracy'"):
+        choose("acc>=0.8")
+    with pytest.raises(UsageError, match=r"--where 'accuracy>=80%': shares are numbers from 0 to 1: 90 % is 0\.9"):
+        condition("accuracy>=80%")
     with pytest.raises(UsageError, match="unknown metric 'bytes'"):
         choose(metric="bytes")
     with pytest.raises(UsageError, match=r"accuracy >= 0.9 and accuracy <= 0.8 contradict"):

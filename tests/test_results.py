@@ -77,7 +77,7 @@ def test_an_unknown_run_is_one_line_with_what_was_meant(results, reference, mess
 
 
 def test_an_empty_results_folder_and_a_folder_without_a_run(tmp_path):
-    with pytest.raises(UsageError, match=r"no run 'digits' in .*; known: none"):
+    with pytest.raises(UsageError, match=r"no run 'digits': .* holds none; --results or"):
         find_run("digits", tmp_path)
     (tmp_path / "empty").mkdir()
     with pytest.raises(UsageError, match=r"folder '.*empty' holds no run\.json"):

@@ -57,6 +57,16 @@ def test_the_written_test_fails_when_the_method_is_broken(tmp_path, before, afte
     assert "1 failed" in done.stdout, done.stdout
 
 
+def test_the_written_test_asks_no_adapter_of_a_method_without_one(tmp_path):
+    made, method, test = start_method("my-idea", tmp_path)
+    bare = f"\n{made}.taps, {made}.prepare = Method.taps, Method.prepare\n"
+    bare += f"{made}.losses = lambda self, step: {{'label': step.label_loss()}}\n"
+    method.write_text(method.read_text(encoding="utf-8") + bare, encoding="utf-8")
+    words = [sys.executable, "-m", "pytest", "-q", "-k", "pair", "-p", "no:cacheprovider", str(test)]
+    done = subprocess.run(words, cwd=tmp_path, env=_outside(), capture_output=True, text=True, check=False)
+    assert "3 passed" in done.stdout, done.stdout
+
+
 def test_the_written_files_are_as_the_house_style_wants_them(tmp_path):
     _, method, test = start_method("my-idea", tmp_path)
     for path in (method, test):

@@ -258,7 +258,11 @@ BAD = [
     ),
     # tables and comparisons
     ("table", 2, "kdbench: Missing argument 'RUN...' (see 'kdbench table -h')"),
-    ("table digits", 2, "kdbench: no run 'digits' in results; known: none"),
+    (
+        "table digits",
+        2,
+        "kdbench: no run 'digits': results holds none; --results or KDBENCH_RESULTS names another folder",
+    ),
     (
         "table run.json",
         2,
@@ -266,7 +270,11 @@ BAD = [
     ),
     ("table old", 2, "kdbench: old/run.json has schema version 99, this kdbench reads up to 1; upgrade"),
     ("table good.toml", 2, "kdbench: good.toml is not a run; expected a folder with a run.json, or that file"),
-    ("table nowhere/", 2, "kdbench: no run 'nowhere/' in results; known: none"),
+    (
+        "table nowhere/",
+        2,
+        "kdbench: no run 'nowhere/': results holds none; --results or KDBENCH_RESULTS names another folder",
+    ),
     ("compare run.json", 2, "kdbench: Missing argument 'NEW' (see 'kdbench compare -h')"),
     (
         "compare run.json old",
@@ -276,7 +284,7 @@ BAD = [
     (
         "compare baseline digits",
         2,
-        "kdbench: no run 'digits' in results; known: none",
+        "kdbench: no run 'digits': results holds none; --results or KDBENCH_RESULTS names another folder",
     ),
     (
         "compare baseline:digits digits",
@@ -289,7 +297,11 @@ BAD = [
         2,
         "kdbench: --output 'verdicts.pdf': expected a name that ends in .md, .json, .xml, .txt",
     ),
-    ("baseline save digits", 2, "kdbench: no run 'digits' in results; known: none"),
+    (
+        "baseline save digits",
+        2,
+        "kdbench: no run 'digits': results holds none; --results or KDBENCH_RESULTS names another folder",
+    ),
     ("baseline update digits", 2, "kdbench: Missing option '--reason' (see 'kdbench baseline update -h')"),
     (
         "baseline show digits",
@@ -313,10 +325,18 @@ BAD = [
         2,
         "kdbench: --case 'kd': expected PAIR/METHOD/TARGET/sSEED/DEVICE, as tables name it",
     ),
-    ("results keep digits", 2, "kdbench: no run 'digits' in results; known: none"),
+    (
+        "results keep digits",
+        2,
+        "kdbench: no run 'digits': results holds none; --results or KDBENCH_RESULTS names another folder",
+    ),
     # bundles and what comes back
     ("bundle digits", 2, "kdbench: Missing option '--to' (see 'kdbench bundle -h')"),
-    ("bundle digits --to out", 2, "kdbench: no run 'digits' in results; known: none"),
+    (
+        "bundle digits --to out",
+        2,
+        "kdbench: no run 'digits': results holds none; --results or KDBENCH_RESULTS names another folder",
+    ),
     ("ingest --name x", 2, "kdbench: Missing argument 'DIR|FILE...' (see 'kdbench ingest -h')"),
     ("ingest lab", 2, "kdbench: Missing option '--name' (see 'kdbench ingest -h')"),
     ("ingest nowhere.json --name x", 2, "kdbench: no file or folder nowhere.json"),
@@ -347,7 +367,7 @@ BAD = [
     (
         "export kd/xnnpack-int8/s0 --to out",
         2,
-        "kdbench: no case 'kd/xnnpack-int8/s0': there are no runs in results; start with kdbench run digits",
+        "kdbench: no case 'kd/xnnpack-int8/s0': there are no runs in results; --results names another folder, kdbench run digits makes one",
     ),
 ]
 

@@ -59,5 +59,5 @@ def test_errors_are_one_line_with_their_code(tmp_path):
     assert said.startswith("kdbench: Missing option '--to'")
     assert run("kd", "--to", "out", "--results", "none") == (
         2,
-        "kdbench: no case 'kd': there are no runs in none; start with kdbench run digits\n",
+        "kdbench: no case 'kd': there are no runs in none; --results names another folder, kdbench run digits makes one\n",
     )

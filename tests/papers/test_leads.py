@@ -104,5 +104,7 @@ def test_a_run_without_the_rival_is_one_line():
     with pytest.raises(UsageError) as refused:
         drawn(made_up.run(), rival="best")
     assert (
-        str(refused.value) == "nothing to draw: no method shares two seeds with best; --rival takes scratch, kd, best"
+        str(refused.value)
+        == "nothing to draw: no method shares two seeds with best; kdbench run SUITE --seeds 0-4 runs "
+        "five, and --rival takes scratch, kd, best"
     )

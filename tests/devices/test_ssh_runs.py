@@ -24,7 +24,10 @@ from kdbench.devices.tools import CROSS_COMPILER, EMULATOR, lacking
 from kdbench.errors import StageError
 
 LACKS = boards.server_lacks()
-pytestmark = pytest.mark.skipif(bool(LACKS), reason=f"needs an ssh server, as tox -e ssh has it: {LACKS}")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(bool(LACKS), reason=f"needs an ssh server, as tox -e ssh has it: {LACKS}"),
+]
 
 PATIENCE_S = 240
 """How long a test waits for a process to come; a busy machine is slow to start one."""
@@ -318,12 +321,14 @@ memory_processes = 1
 
 TIMED = {
     "latency_ms",
+    "latency_mean_ms",
     "latency_p90_ms",
     "latency_p99_ms",
     "latency_ref",
     "load_program_ms",
     "load_method_ms",
     "first_ms",
+    "load_ms",
     "peak_rss_bytes",
 }
 

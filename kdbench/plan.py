@@ -124,8 +124,7 @@ class CaseStages:
 def stages_of(case: Case, suite: Suite, ground: Ground) -> CaseStages:
     """The stages of a case; equal stages of different cases have equal ids and run once."""
     common = _common(case, suite, ground)
-    teacher = _teacher_network(case.pair, suite, common, ground)
-    network = network_of(case, suite, ground)
+    teacher, network = _networks(case, suite, common, ground)
     needs = {"network": network}
     who = f"{case.method.label} s{case.seed}" if not case.is_teacher else "teacher"
     target: Target = load("targets", case.target)
@@ -156,9 +155,13 @@ def stages_of(case: Case, suite: Suite, ground: Ground) -> CaseStages:
 
 def network_of(case: Case, suite: Suite, ground: Ground) -> Stage:
     """The stage that trains the network of a case; its target and device have no part in that."""
-    common = _common(case, suite, ground)
+    return _networks(case, suite, _common(case, suite, ground), ground)[1]
+
+
+def _networks(case: Case, suite: Suite, common: Mapping[str, Any], ground: Ground) -> tuple[Stage, Stage]:
+    """The teacher's network, and the case's own."""
     teacher = _teacher_network(case.pair, suite, common, ground)
-    return teacher if case.is_teacher else _student_network(case, suite, common, ground, teacher)
+    return teacher, teacher if case.is_teacher else _student_network(case, suite, common, ground, teacher)
 
 
 def _common(case: Case, suite: Suite, ground: Ground) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import tempfile
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +15,7 @@ from kdbench.methods.option import Axis  # noqa: TC001 - pydantic reads it
 from kdbench.records import Fact, Sha256
 from kdbench.results import named_folder
 from kdbench.spec import MethodSpec, Suite, Tuned
+from kdbench.whole import whole_file
 
 FOLDER = "tunings"
 """Where tunings lie in the results folder."""
@@ -119,11 +119,6 @@ def read_tuning(path: Path) -> Tuning:
 def write_tuning(tuning: Tuning, path: Path) -> None:
     """Write ``tuning`` whole or not at all. Raises MeasureError where that cannot be done."""
     text = json.dumps(tuning.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n"
-    try:
+    with whole_file(path, "tuning") as scratch:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as scratch:
-            fresh = Path(scratch) / path.name
-            fresh.write_text(text, encoding="utf-8")
-            fresh.replace(path)
-    except OSError as error:
-        raise MeasureError(f"cannot write the tuning to {path}: {error.strerror or error}") from None
+        scratch.write_text(text, encoding="utf-8")

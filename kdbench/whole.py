@@ -1,10 +1,10 @@
-"""Folders written whole or not at all, in the place of an earlier one where there is one."""
+"""Folders and files written whole or not at all, in the place of an earlier one where there is one."""
 
 from __future__ import annotations
 
 import shutil
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,3 +40,22 @@ def whole_folder(to: Path, what: str) -> Iterator[Path]:
             shutil.rmtree(scratch, ignore_errors=True)
     except OSError as error:
         raise MeasureError(f"cannot write the {what} to {to}: {error.strerror or error}") from None
+
+
+@contextmanager
+def whole_file(to: Path, what: str = "") -> Iterator[Path]:
+    """A scratch file beside ``to`` that takes its place when the block ends well, and vanishes when it does not.
+
+    Raises:
+        MeasureError: it cannot be written; ``what`` says what it was to be, where its name does not.
+    """
+    scratch = to.with_name(f".{to.name}.writing")
+    try:
+        yield scratch
+        scratch.replace(to)
+    except OSError as error:
+        told = f"the {what} to {to}" if what else str(to)
+        raise MeasureError(f"cannot write {told}: {error.strerror or error}") from None
+    finally:
+        with suppress(OSError):
+            scratch.unlink(missing_ok=True)

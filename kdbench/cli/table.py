@@ -77,15 +77,9 @@ def _read(path: Path) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    from kdbench.errors import MeasureError
+    from kdbench.whole import whole_file
 
-    scratch = path.with_name(f".{path.name}.writing")
-    try:
+    with whole_file(path) as scratch:
         scratch.write_text(text, encoding="utf-8")
         if path.exists():
             scratch.chmod(path.stat().st_mode & 0o777)
-        scratch.replace(path)
-    except OSError as error:
-        raise MeasureError(f"cannot write {path}: {error.strerror or error}") from None
-    finally:
-        scratch.unlink(missing_ok=True)

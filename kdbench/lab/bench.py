@@ -22,6 +22,7 @@ from kdbench.machine import cpu_name
 from kdbench.measures.memory import empty_rss, peak_rss
 from kdbench.measures.speed import REFERENCE, SpeedProgram, culprits, timing_job
 from kdbench.store import file_sha256
+from kdbench.whole import whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,7 +70,9 @@ def measure(folder: Path, tell: Callable[[str], None] = lambda _text: None) -> P
         "empty_rss_bytes": empty,
         "measurements": measurements,
     }
-    return _write(folder / MEASURED_FILE, json.dumps(table, allow_nan=False) + "\n")
+    with whole_file(folder / MEASURED_FILE) as scratch:
+        scratch.write_text(json.dumps(table, allow_nan=False) + "\n", encoding="utf-8")
+    return folder / MEASURED_FILE
 
 
 def _times(
@@ -158,18 +161,6 @@ def _fed(folder: Path, manifest: Manifest, entry: Entry) -> SpeedProgram:
 
 def _said(entry: Entry, manifest: Manifest, **figures: Any) -> dict[str, Any]:
     return {"program_sha256": entry.sha256, "threads": manifest.protocol.threads, **figures}
-
-
-def _write(path: Path, text: str) -> Path:
-    scratch = path.with_name(f".{path.name}.writing")
-    try:
-        scratch.write_text(text, encoding="utf-8")
-        scratch.replace(path)
-    except OSError as error:
-        raise MeasureError(f"cannot write {path}: {error.strerror or error}") from None
-    finally:
-        scratch.unlink(missing_ok=True)
-    return path
 
 
 def main() -> None:

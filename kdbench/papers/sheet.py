@@ -17,7 +17,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from kdbench.errors import MeasureError, UsageError
+from kdbench.errors import UsageError
+from kdbench.whole import whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -170,11 +171,5 @@ def save(figure: Figure, to: Path) -> None:
     Raises:
         MeasureError: the file cannot be written.
     """
-    scratch = to.with_name(f".{to.name}.writing")
-    try:
+    with whole_file(to) as scratch:
         figure.savefig(scratch, format=to.suffix[1:], metadata=_UNDATED[to.suffix], dpi=300)
-        scratch.replace(to)
-    except OSError as error:
-        raise MeasureError(f"cannot write {to}: {error.strerror or error}") from None
-    finally:
-        scratch.unlink(missing_ok=True)

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 from plotly.offline import get_plotlyjs
 
 from kdbench import __version__
-from kdbench.errors import MeasureError, UsageError
+from kdbench.errors import UsageError
 from kdbench.frame import frame, summary
 from kdbench.markup import pages
 from kdbench.measures.metric import metric_of
 from kdbench.reports import plots
 from kdbench.reports.evidence import Matrix, Past, commands, groups_of, history, matrices, rows_of, summary_line
 from kdbench.tables import table_of
+from kdbench.whole import whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -72,14 +73,8 @@ def write_report(runs: Sequence[Run], to: Path, results: Path, profiles: Sequenc
         MeasureError: ``to`` cannot be written.
     """
     text = page(runs, results, profiles)
-    scratch = to.with_name(f".{to.name}.writing")
-    try:
+    with whole_file(to) as scratch:
         scratch.write_text(text, encoding="utf-8")
-        scratch.replace(to)
-    except OSError as error:
-        raise MeasureError(f"cannot write {to}: {error.strerror or error}") from None
-    finally:
-        scratch.unlink(missing_ok=True)
 
 
 def page(runs: Sequence[Run], results: Path, profiles: Sequence[Path] = ()) -> str:

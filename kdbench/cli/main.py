@@ -50,7 +50,7 @@ def cli() -> None:
     kdbench rank digits              which method wins, by how much, and whether these seeds can tell
     kdbench pick digits --where ...  which student, method and target to ship
     kdbench report RUN...            runs as one HTML page: plots, tables, tests, provenance
-    kdbench figure pareto RUN...     runs as figures for a paper: pareto, leads, curves
+    kdbench figure pareto RUN...     runs as figures for a paper: pareto, leads, curves, ranks
     kdbench new method my-idea       a method of your own to start from, with its test
     kdbench tune METHOD --suite ...  its options searched, on the validation split alone
     kdbench compare BASE NEW         what changed between two runs, with an exit code

@@ -20,14 +20,16 @@ if TYPE_CHECKING:
 CASE_COLUMNS = (
     "run", "suite", "version", "recipe", "machine", "partial",
     "pair", "teacher", "student", "method", "use", "seed", "target", "device", "runtime", "threads",
-    "status", "reason", "reasons", "structure", "flags", "notes", "quality", "test_items", "latency_ms_spread",
+    "status", "reason", "reasons", "structure", "flags", "notes", "quality", "test_items", "latency_ms_ci",
+    "latency_ref_ci",
 )  # fmt: skip
 """What ``frame`` says of a case besides its metrics.
 
 ``use``: the method that the suite calls ``method``; ``recipe``: the kind of the student's recipe, ``fast`` or
 ``reference``; ``reasons``: why metrics are empty, by id; ``flags``: joined by commas; ``notes``: what to know of the
 program, joined by semicolons; ``quality``: the metric that ranks; ``test_items``: how many it was judged on;
-``latency_ms_spread``: half the range of the medians of the processes that timed the structure, ms.
+``latency_ms_ci`` (ms) and ``latency_ref_ci``: half of Student's 95 % interval over the fresh processes that timed the
+structure.
 """
 
 SUMMARY_COLUMNS = (
@@ -42,6 +44,9 @@ SUMMARY_COLUMNS = (
 ``some-failed`` or that of the first failure; ``structure``: empty if the seeds differ in it; ``shared_speed``: an
 earlier row of the pair already shows the figures of this structure.
 """
+
+BY_PROCESS = ("latency_ms", "latency_ref")
+"""The metrics whose uncertainty is that between fresh processes."""
 
 RATIOS = ("size_bytes", "download_bytes", "params", "macs", "latency_ms")
 """The metrics that ``summary`` also gives as a share of the teacher's, in the column ``ID_ratio``."""
@@ -85,9 +90,10 @@ def summary(cases: pd.DataFrame, *, per_seed: bool = False) -> pd.DataFrame:
     """One row for (run, suite, pair, method, target, device), or with ``per_seed`` for each case; in the cases' order.
 
     ``SUMMARY_COLUMNS``, then for every metric its mean over the seeds that ended well and, as ``ID_ci``, the half-width
-    of Student's 95 % interval of that mean over seeds (NaN with one seed, and for figures measured once a structure,
-    which seeds do not vary); ``accuracy_test_ci``, the half-width of Wilson's 95 % interval for the size of the test
-    set; ``latency_ms_spread``; and ``ID_ratio``, the share of the teacher's figure for the same target and device.
+    of Student's 95 % interval of that mean over seeds (NaN with one seed). What is measured once a structure does not
+    vary with seeds: its interval is over fresh processes for ``BY_PROCESS``, and NaN for all else.
+    ``accuracy_test_ci``: the half-width of Wilson's 95 % interval for the size of the test set; ``ID_ratio``: the share
+    of the teacher's figure for the same target and device.
     ``longer_gain``: what a student trained for longer on labels gained in quality on ``scratch``, the mean of the seeds
     that both have, and ``longer_gain_ci``, half of its paired 95 % t interval.
     ``best`` and ``dominated`` follow ``BEST_RULE`` and ``DOMINATED_RULE``; rows per seed have neither.
@@ -103,7 +109,7 @@ def summary(cases: pd.DataFrame, *, per_seed: bool = False) -> pd.DataFrame:
         _mark_best(rows, groups)
         _mark_dominated(rows)
     measured = [column for metric in ids for column in (metric, f"{metric}_ci")]
-    extra = ["accuracy_test_ci", "latency_ms_spread", *_GAINS, *(f"{metric}_ratio" for metric in RATIOS)]
+    extra = ["accuracy_test_ci", *_GAINS, *(f"{metric}_ratio" for metric in RATIOS)]
     columns = [*SUMMARY_COLUMNS[:14], *(["seed"] if per_seed else []), *SUMMARY_COLUMNS[14:], *measured, *extra]
     return _typed(pd.DataFrame(rows, columns=columns), [*measured, *extra])
 
@@ -120,7 +126,6 @@ def _speeds(run: Run) -> dict[tuple[str, str], Speed]:
 def _case(run: Run, record: Record, speeds: Mapping[tuple[str, str], Speed], ids: Sequence[str]) -> dict[str, Any]:
     uses = {method["label"]: method["use"] for method in run.suite.get("methods", ())}
     speed = speeds.get((record.structure, record.device)) if record.structure else None
-    medians = speed.process_medians_ms if speed else ()
     return {
         "run": run.id,
         "suite": run.name,
@@ -140,7 +145,8 @@ def _case(run: Run, record: Record, speeds: Mapping[tuple[str, str], Speed], ids
         "notes": "; ".join(record.notes),
         "quality": record.quality,
         "test_items": record.test_items,
-        "latency_ms_spread": (max(medians) - min(medians)) / 2 if len(medians) > 1 else math.nan,
+        "latency_ms_ci": _number(stats.t_half_width(speed.process_medians_ms if speed else ())),
+        "latency_ref_ci": _number(stats.t_half_width(speed.process_ratios if speed else ())),
         **{metric: _number(record.metrics.get(metric)) for metric in ids},
     }
 
@@ -169,14 +175,15 @@ def _over_seeds(group: pd.DataFrame, ids: Sequence[str]) -> dict[str, Any]:
         "test_items": int(group["test_items"].max()),
         "best": False,
         "dominated": False,
-        "latency_ms_spread": _mean(well["latency_ms_spread"]),
         **dict.fromkeys(_GAINS, math.nan),
     }
     for metric in ids:
         row[metric] = _mean(well[metric])
-        shared = metric in METRICS and METRICS[metric].shared
-        half = None if shared and len(structures) == 1 else stats.t_half_width(well[metric].dropna().to_numpy())
-        row[f"{metric}_ci"] = _number(half)
+        if len(structures) != 1 or metric not in METRICS or not METRICS[metric].shared:
+            half = _number(stats.t_half_width(well[metric].dropna().to_numpy()))
+        else:
+            half = _mean(well[f"{metric}_ci"]) if metric in BY_PROCESS else math.nan
+        row[f"{metric}_ci"] = half
     known = row["test_items"] > 0 and 0 <= row["accuracy"] <= 1
     row["accuracy_test_ci"] = stats.wilson_half_width(row["accuracy"], row["test_items"]) if known else math.nan
     return row

@@ -87,7 +87,8 @@ class Speed(Fact):
     """The steady latency of one structure on one device: statistics of all samples, quantiles by numpy's linear rule.
 
     ``program_sha256`` was timed; ``checked_sha256`` is a second seed's program and ``checked_ratio`` its median over
-    the first's. ``process_medians_ms`` shows the spread between fresh processes, ``samples`` counts all runs.
+    the first's. ``process_medians_ms`` and ``process_ratios``, medians over the reference program's, show the
+    spread between fresh processes; ``samples`` counts all runs.
     """
 
     structure: str
@@ -97,6 +98,7 @@ class Speed(Fact):
     program_sha256: Sha256
     samples: int
     process_medians_ms: tuple[float, ...]
+    process_ratios: tuple[float, ...] = ()
     metrics: dict[str, float | None]
     checked_sha256: Sha256 = ""
     checked_ratio: float | None = None

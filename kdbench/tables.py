@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from kdbench.catalog import suggestion
 from kdbench.errors import UsageError
-from kdbench.frame import BEST_RULE, DOMINATED_RULE, RATIOS
+from kdbench.frame import BEST_RULE, BY_PROCESS, DOMINATED_RULE, RATIOS
 from kdbench.measures.metric import METRICS, Metric, metric_of
 from kdbench.published.match import FLAGGED_RULE, PUBLISHED, PUBLISHED_RULE
 from kdbench.uneven import mark_uneven
@@ -195,8 +195,8 @@ def _cell(row: Mapping[str, Any], column: Column, spreads: bool, notes: list[str
     if column.id.endswith("_ratio"):
         return Cell(f"{value:.3f}", faint=faint)
     quality = column.id == row["quality"]
-    half = row["latency_ms_spread"] if column.id == "latency_ms" else row[f"{column.id}_ci"]
-    shown = (quality or spreads or column.id == "latency_ms") and not math.isnan(half)
+    half = row[f"{column.id}_ci"]
+    shown = (quality or spreads or column.id in BY_PROCESS) and not math.isnan(half)
     digits = digits_of(metric, value)
     spread = f" ±{half * metric.scale:.{digits}f}" if shown else ""
     flagged = column.id == "latency_ms" and row["flags"]
@@ -278,8 +278,8 @@ def _spread_rule(rows: Sequence[Mapping[str, Any]], ids: Sequence[str]) -> str:
     told = []
     if any(row["seeds"] > 1 for row in rows):
         told.append("±: half of Student's 95 % interval of the mean over seeds")
-    if "latency_ms" in ids:
-        told.append("± of latency: half the range of the medians of fresh processes")
+    if times := " and ".join(metric_of(id_).title for id_ in ids if id_ in BY_PROCESS):
+        told.append(f"± of {times}: half of that over fresh processes")
     widest = max((row["accuracy_test_ci"] for row in rows if not math.isnan(row["accuracy_test_ci"])), default=0.0)
     if "accuracy" in ids and widest:
         items = " or ".join(str(n) for n in sorted({row["test_items"] for row in rows if row["test_items"]}))

@@ -54,6 +54,7 @@ def speed(network, target, median_ms):
         program_sha256=sha("program", network, target, 0),
         samples=3000,
         process_medians_ms=(median_ms * 0.99, median_ms, median_ms * 1.01 * slow),
+        process_ratios=(median_ms / 0.0501, median_ms / 0.05, median_ms / 0.0499),
         metrics={
             "latency_ms": median_ms,
             "latency_p90_ms": median_ms * 1.1,

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kdbench.frame import CASE_COLUMNS, SUMMARY_COLUMNS, frame, metrics_of, summary
+from kdbench.frame import BY_PROCESS, CASE_COLUMNS, SUMMARY_COLUMNS, frame, metrics_of, summary
 from kdbench.measures.metric import METRICS
 from kdbench.stats import t_half_width, wilson_half_width
 
@@ -49,7 +49,8 @@ def test_a_case_says_what_it_is_and_how_it_was_timed(cases):
         "20261124T040506Z-00ab", "made", 1, "fast", "amd-epyc-linux-x86-64",
     ]  # fmt: skip
     assert (first.runtime, first.threads, first.test_items) == ("native executorch-1.5.1 x86_64", 1, 360)
-    assert first.latency_ms_spread == pytest.approx(0.0812 * 0.01)
+    assert first.latency_ms_ci == pytest.approx(4.303 * 0.01 * 0.0812 / math.sqrt(3), rel=1e-3)
+    assert first.latency_ref_ci == pytest.approx(4.303 * 0.002 * 0.0812 / 0.05 / math.sqrt(3), rel=1e-3)
     int8 = cases[(cases.target == "xnnpack-int8") & (cases.method == "kd")].iloc[0]
     assert int8["flags"] == "noisy"
 
@@ -87,7 +88,10 @@ def test_one_seed_has_no_interval_over_seeds_but_one_of_the_test_set(rows):
 
 
 def test_what_is_measured_once_a_structure_has_no_interval_over_seeds(rows):
-    assert rows[[f"{m}_ci" for m, metric in METRICS.items() if metric.shared]].isna().all().all()
+    of_seeds = [m for m, metric in METRICS.items() if metric.shared and m not in BY_PROCESS]
+    assert rows[[f"{m}_ci" for m in of_seeds]].isna().all().all()
+    kd = rows[(rows.method == "kd") & (rows.target == "xnnpack-fp32")].iloc[0]
+    assert kd.latency_ref_ci == pytest.approx(4.303 * 0.002 * kd.latency_ref / math.sqrt(3), rel=1e-3)
 
 
 def test_the_mean_of_equal_numbers_is_that_number_to_the_last_bit():
@@ -201,7 +205,7 @@ def test_rows_per_seed_are_cases_with_ratios_and_without_marks(cases):
     assert len(rows) == 40
     assert "seed" in rows.columns
     assert not (rows.best | rows.dominated).any()
-    assert rows[[f"{metric}_ci" for metric in METRICS]].isna().all().all()
+    assert rows[[f"{metric}_ci" for metric in METRICS if metric not in BY_PROCESS]].isna().all().all()
     assert (rows[rows.method == "kd"].size_bytes_ratio > 0).all()
 
 

@@ -146,13 +146,14 @@ def _measured(
         flags.append(BY_NAME)
     metrics: dict[str, float | None] = {}
     medians: tuple[float, ...] = ()
+    against: tuple[float, ...] = ()
     reasons = absent(sum(map(len, samples.values())))
     if failed:
         samples = {}
     elif samples:
         ruled = [ruler[process] for process in samples] if samples.keys() <= ruler.keys() else []
         figures = steady(list(samples.values()), ruled, manifest.protocol.min_runs)
-        metrics, medians = dict(figures.metrics), figures.medians_ms
+        metrics, medians, against = dict(figures.metrics), figures.medians_ms, figures.ratios
         flags += figures.flags
         reasons["latency_ref"] = APART if ruler and not ruled else reasons["latency_ref"]
     elif means := [each.reading.mean_ms for each in readings if each.reading.mean_ms is not None]:
@@ -171,6 +172,7 @@ def _measured(
         program_sha256=entry.sha256,
         samples=sum(map(len, samples.values())),
         process_medians_ms=medians,
+        process_ratios=against,
         metrics=metrics,
         flags=tuple(flags),
         status="failed" if failed else "ok",

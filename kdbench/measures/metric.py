@@ -96,7 +96,7 @@ METRICS: dict[str, Metric] = {
             "lower",
             "host",
             "x ref",
-            "median latency over the reference program's",
+            "median latency over that of a small fixed network timed beside it, kdbench's reference program",
             1,
             "x",
             3,

@@ -120,10 +120,13 @@ def _counted(
 
 @dataclass(frozen=True, slots=True)
 class Steady:
-    """What the samples of a program say: how many there are, each process's median, figures by metric, and doubts."""
+    """What the samples of a program say: how many there are, each process's median and its ratio to the reference's,
+    figures by metric, and doubts.
+    """
 
     samples: int
     medians_ms: tuple[float, ...]
+    ratios: tuple[float, ...]
     metrics: dict[str, float | None]
     flags: tuple[str, ...]
 
@@ -142,7 +145,7 @@ def steady(processes: Sequence[NDArray[np.int64]], ruler: Sequence[NDArray[np.in
         flags.append("few-samples")
     if np.ptp(medians) > NOISY * np.median(medians):
         flags.append("noisy")
-    ratios = [median / np.median(other) for median, other in zip(medians, ruler, strict=True)] if ruler else []
+    ratios = tuple(float(m / np.median(r)) for m, r in zip(medians, ruler, strict=True)) if ruler else ()
     metrics = {
         "latency_ms": p50,
         "latency_mean_ms": float(pooled.mean()) / 1e6,
@@ -150,7 +153,7 @@ def steady(processes: Sequence[NDArray[np.int64]], ruler: Sequence[NDArray[np.in
         "latency_p99_ms": p99 if len(pooled) >= LEAST_FOR_P99 else None,
         "latency_ref": float(np.median(ratios)) if ratios else None,
     }
-    return Steady(len(pooled), tuple(float(median) / 1e6 for median in medians), metrics, tuple(flags))
+    return Steady(len(pooled), tuple(float(median) / 1e6 for median in medians), ratios, metrics, tuple(flags))
 
 
 def thinned(samples: NDArray[np.int64], most: int = KEPT) -> NDArray[np.int32]:
@@ -257,6 +260,7 @@ def _timing(
         program_sha256=file_sha256(program.path),
         samples=figures.samples,
         process_medians_ms=figures.medians_ms,
+        process_ratios=figures.ratios,
         metrics=metrics,
         checked_sha256=file_sha256(program.check) if program.check else "",
         checked_ratio=float(np.median(checks)) if checks else None,

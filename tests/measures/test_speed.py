@@ -15,6 +15,7 @@ def test_the_steady_state_is_of_all_samples_and_the_ratio_of_medians_process_by_
     assert found.metrics["latency_ms"] == found.metrics["latency_mean_ms"] == 2.5
     assert found.metrics["latency_p90_ms"] == pytest.approx(3.7)
     assert found.metrics["latency_p99_ms"] is None
+    assert found.ratios == (2.0, 1.5)
     assert found.metrics["latency_ref"] == 1.75
     assert found.flags == ("noisy",)
 

@@ -275,11 +275,12 @@ def _legend(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], sectio
 
 
 def _spread_rule(rows: Sequence[Mapping[str, Any]], ids: Sequence[str]) -> str:
-    told = []
+    rule, told = "half of Student's 95 % interval", []
     if any(row["seeds"] > 1 for row in rows):
-        told.append("±: half of Student's 95 % interval of the mean over seeds")
-    if times := " and ".join(metric_of(id_).title for id_ in ids if id_ in BY_PROCESS):
-        told.append(f"± of {times}: half of that over fresh processes")
+        told.append(f"±: {rule} of the mean over seeds")
+    timed = [id_ for id_ in BY_PROCESS if id_ in ids and any(not math.isnan(row[f"{id_}_ci"]) for row in rows)]
+    if timed:
+        told.append(f"± of {' and '.join(metric_of(id_).title for id_ in timed)}: {rule} over fresh processes")
     widest = max((row["accuracy_test_ci"] for row in rows if not math.isnan(row["accuracy_test_ci"])), default=0.0)
     if "accuracy" in ids and widest:
         items = " or ".join(str(n) for n in sorted({row["test_items"] for row in rows if row["test_items"]}))

@@ -43,6 +43,7 @@ _FRAME = 0.55  # inches beside a panel that its axis takes
 _MARK = 3.8  # points that a mark takes
 _CROWD = 0.3  # share of the axis that marks standing side by side take at most
 _FOOT = 0.07  # share of a panel's height in which marks are led to their costs
+_COLUMN = "#f2f2f2"
 _FRONT: dict[str, Any] = {"color": FAINT, "linestyle": (0, (1, 1)), "linewidth": 0.8}
 
 
@@ -77,11 +78,12 @@ def pareto(runs: Sequence[Run], part: Part, against: str, width: float) -> Sheet
     figure = blank(width)
     places, beside = grid(figure, len(panels), _PANEL)
     seen: list[Row] = []
+    columns = False
     for place, (title, rows) in zip(places, panels.items(), strict=True):
         place.set_title(title)
         view = _view(rows)
         inside = [row for row in rows if view[0] <= _quality(row) <= view[1]]
-        _panel(place, rows, inside, axis, hues, shapes, width / beside - _FRAME)
+        columns |= _panel(place, rows, inside, axis, hues, shapes, width / beside - _FRAME)
         if gone := [f"{_name(row)} ({_quality(row):.2f})" for row in rows if row not in inside]:
             notes.append(f"{title}: out of view: {', '.join(gone)}")
         seen += inside
@@ -90,6 +92,7 @@ def pareto(runs: Sequence[Run], part: Part, against: str, width: float) -> Sheet
         [
             *(entry(name, marker=shape, color=FAINT, linestyle="none", markersize=4) for name, shape in shapes.items()),
             entry("Pareto front", **_FRONT),
+            *([entry("one cost", marker="s", color=_COLUMN, linestyle="none", markersize=6)] if columns else []),
         ],
     ]
     finish(figure, keys, notes)
@@ -137,8 +140,11 @@ def _panel(
     hues: Mapping[str, Look],
     shapes: Mapping[str, str],
     width: float,
-) -> None:
-    """Draw the rows inside the view of a panel ``width`` inches wide; the axis of costs is of all rows."""
+) -> bool:
+    """Draw the rows inside the view of a panel ``width`` inches wide; the axis of costs is of all rows.
+
+    Whether any of them stand in a column, side by side though they cost the same.
+    """
     quality, cost = metric_of(str(rows[0]["quality"])), metric_of(axis)
     _cost_axis(axes, [row[axis] * cost.scale for row in rows])
     axes.set_ylim(_view(rows))
@@ -158,6 +164,7 @@ def _panel(
     axes.grid(visible=False, axis="x")
     axes.set_ylabel(f"{quality.title} ({quality.shown_unit})" if quality.shown_unit else quality.title)
     axes.set_xlabel(f"{cost.title} ({cost.shown_unit})" if cost.shown_unit else cost.title)
+    return stand != [_along(axes, row[axis] * cost.scale) for row in order]
 
 
 def _places(axes: Axes, order: Sequence[Row], axis: str, width: float) -> list[float]:
@@ -182,7 +189,7 @@ def _places(axes: Axes, order: Sequence[Row], axis: str, width: float) -> list[f
                 high - low
             )
             xs, ys = [cost, right, right, left, left], [0, _FOOT, top, top, _FOOT]
-            axes.fill(xs, ys, transform=axes.transAxes, color="#f2f2f2", linewidth=0, zorder=0)
+            axes.fill(xs, ys, transform=axes.transAxes, color=_COLUMN, linewidth=0, zorder=0)
             axes.plot([left, cost, right], [_FOOT, 0, _FOOT], transform=axes.transAxes, color=FAINT, linewidth=0.4)
     return stand
 

@@ -68,7 +68,8 @@ def test_marks_stand_at_their_costs_and_the_front_joins_those_that_nothing_beats
 
 
 def test_marks_of_one_cost_that_hide_each_other_stand_side_by_side_over_it():
-    axes, _ = drawn(made_up.run(broken=False), "target=xnnpack-fp32").figure.axes
+    figure = drawn(made_up.run(broken=False), "target=xnnpack-fp32").figure
+    axes, _ = figure.axes
     low, high = axes.get_xlim()
     places = [line.get_xdata()[0] for line in axes.lines if line.get_marker() == "o"]
     students = sorted(places)[:3]
@@ -77,6 +78,7 @@ def test_marks_of_one_cost_that_hide_each_other_stand_side_by_side_over_it():
     assert middle == pytest.approx(12.416)
     (column,) = axes.patches
     assert column.get_xy()[0][0] == pytest.approx(students[1])
+    assert "one cost" in [text.get_text() for key in figure.legends for text in key.get_texts()]
     (front,) = [line for line in axes.lines if line.get_drawstyle() == "steps-post"]
     assert front.get_ydata() == pytest.approx([90.93, 99.17, 99.17], abs=0.01)
 
@@ -104,7 +106,7 @@ def test_failed_seeds_missing_figures_and_what_is_out_of_view_are_noted():
     (shown,) = sheet.figure.texts
     assert "fitnet on xnnpack-int8 (1 of 3)" in " ".join(shown.get_text().split())
     keys = [text.get_text() for key in reversed(sheet.figure.legends) for text in key.get_texts()]
-    assert keys == ["teacher", "scratch", "kd", "fitnet", "xnnpack-fp32", "xnnpack-int8", "Pareto front"]
+    assert keys == ["teacher", "scratch", "kd", "fitnet", "xnnpack-fp32", "xnnpack-int8", "Pareto front", "one cost"]
 
 
 def test_marks_that_repeat_are_noted():

@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
     from kdbench.drop import Drop
     from kdbench.records import Record, Run
-    from kdbench.rematch import Moved
-    from kdbench.slowdown import Judged
+    from kdbench.rematch import Moved, Rematch
 
     Correct = Mapping[str, NDArray[np.bool_]]
 
@@ -63,15 +62,15 @@ def compare(
     *,
     right: tuple[Correct, Correct] = ({}, {}),
     margin: float = MARGIN,
-    speeds: Mapping[Moved, Judged] | None = None,
+    rematched: Mapping[Moved, Rematch] | None = None,
 ) -> Comparison:
     """What changed from ``base`` to ``new``: exact facts, quality, how cases ended, the budgets of ``new``'s suite.
 
     An exact fact may grow worse by the share ``allowances[metric]`` of its old value (default 0). Quality is judged
     as ``drop`` says, by ``right``: which items the program of each case had right, before and after. What else follows
     from predictions is judged only where there is an allowance for it: a run keeps no outputs to test it by.
-    ``speeds``: what ``rematch.rematches`` says of structures that changed; without it no speed is judged, as the notes
-    say.
+    ``rematched``: what ``rematch.rematches`` says of structures that changed; without it neither speed nor peak memory
+    is judged, as the notes say.
     """
     suspects = suspects_of(base, new)
     if reason := apart(base.suite, new.suite):
@@ -89,8 +88,11 @@ def compare(
         replace(verdict, verdict=word, reason=f"{verdict.reason}{why}")
         for (verdict, _), (word, why) in zip(rules.drops, said, strict=True)
     ]
-    verdicts += _speeds(base, new, speeds or {})
-    notes = [speed_note(base, new, judged=len(speeds or {}))]
+    rematched = rematched or {}
+    for moved, (_, record) in moved_structures(base, new).items():
+        if moved in rematched:
+            verdicts += rematched[moved].verdicts(record.case)
+    notes = [speed_note(base, new, judged=len(rematched))]
     if old and new.partial:
         notes.append(f"the new run is partial: {len(old)} cases of the base were left out")
     elif old:
@@ -104,16 +106,6 @@ def compare(
         for verdict in verdicts
     ]
     return Comparison(new.name, base.id, new.id, (*told, *judged_budgets(new)), suspects, tuple(notes))
-
-
-def _speeds(base: Run, new: Run, speeds: Mapping[Moved, Judged]) -> Iterable[Verdict]:
-    """The verdicts on changed structures, at the first case of each."""
-    for moved, (_, record) in moved_structures(base, new).items():
-        if moved in speeds:
-            judged = speeds[moved]
-            slow = judged.slowdown
-            was, now = (slow.base_ns / 1e6, slow.new_ns / 1e6) if slow else (None, None)
-            yield Verdict(record.case, "latency_ms", judged.verdict, was, now, judged.reason)
 
 
 def _case(base: Record | None, new: Record, rules: _Rules) -> Iterable[Verdict]:
@@ -150,10 +142,11 @@ def _facts(base: Record, new: Record, rules: _Rules) -> Iterable[Verdict]:
         elif metric.id in _LEARNT:
             yield _followed(new.case, metric.id, before, after, rules)
         else:
-            yield _fact(new.case, metric.id, before, after, rules.allowances.get(metric.id, 0.0))
+            yield fact(new.case, metric.id, before, after, rules.allowances.get(metric.id, 0.0))
 
 
-def _fact(case: str, metric: str, before: float, after: float, allowance: float) -> Verdict:
+def fact(case: str, metric: str, before: float, after: float, allowance: float) -> Verdict:
+    """The verdict on an exact fact, which may grow worse by the share ``allowance`` of what it was."""
     if math.isclose(before, after, rel_tol=_ROUNDING.get(metric, 1e-12), abs_tol=0.0):
         return Verdict(case, metric, "ok", before, after, "unchanged")
     worse = (after - before) * (1 if METRICS[metric].better == "lower" else -1)
@@ -169,7 +162,7 @@ def _fact(case: str, metric: str, before: float, after: float, allowance: float)
 
 def _followed(case: str, metric: str, before: float, after: float, rules: _Rules) -> Verdict:
     """What follows from predictions or weights moves with them: judged where there is an allowance, else shown."""
-    verdict = _fact(case, metric, before, after, rules.allowances.get(metric, 0.0))
+    verdict = fact(case, metric, before, after, rules.allowances.get(metric, 0.0))
     if verdict.reason == "unchanged" or metric in rules.allowances:
         return verdict
     return replace(verdict, verdict="inconclusive", reason=f"{verdict.reason}: {FOLLOWED}")

@@ -78,6 +78,10 @@ def moved_structures(base: Run, new: Run) -> dict[tuple[str, str, str], tuple[Re
     return moved
 
 
+ONE_RUNTIME = "both on the executorch that is installed"
+"""What served both sides of whatever was run."""
+
+
 def speed_note(base: Run, new: Run, judged: int = 0) -> str:
     """What can be said of speed and memory beside the ``judged`` structures that were run side by side."""
     moved = len(moved_structures(base, new))
@@ -86,6 +90,6 @@ def speed_note(base: Run, new: Run, judged: int = 0) -> str:
     others = len({record.structure for record in new.records if record.structure}) - moved
     same = f"; {others} others are the base's, so they run alike" if others > 0 else ""
     if judged:
-        runtime = "both on the executorch that is installed"
-        return f"{judged} changed structures were run beside the base's, {runtime}{same}; peak memory is not judged"
+        left = f"; {moved - judged} are on devices that count and cannot time" if moved > judged else ""
+        return f"{judged} changed structures were run beside the base's, {ONE_RUNTIME}{left}{same}"
     return f"speed and memory of {moved} changed structures are not judged{same}"

@@ -50,16 +50,22 @@ def test_only_structures_that_changed_are_run_and_the_gate_tells_what_was_seen(t
     base = of(made_up.run(broken=False), KD8, OLD, programs["old"])
     new = of(base, KD8, NEW, programs["new"])
     told = []
-    speeds = rematches(*sides(tmp_path, base, new), store, tell=lambda _done, text: told.append(text))
-    assert list(speeds) == [(OLD, NEW, "host")]
-    (judged,) = speeds.values()
+    found = rematches(*sides(tmp_path, base, new), store, tell=lambda _done, text: told.append(text))
+    assert list(found) == [(OLD, NEW, "host")]
+    (rematch,) = found.values()
+    judged, memory = rematch.speed, rematch.memory
     assert judged.slowdown is not None
-    assert judged.slowdown.bouts >= 5
+    assert judged.slowdown.bouts >= 3
     assert all(KD8 in text for text in told)
-    comparison = compare(base, new, speeds=speeds)
+    assert told[-1] == f"memory: {KD8}"
+    comparison = compare(base, new, rematched=found)
     (verdict,) = [verdict for verdict in comparison.verdicts if verdict.metric == "latency_ms"]
     assert (verdict.case, verdict.verdict, verdict.reason) == (KD8, judged.verdict, judged.reason)
     assert verdict.base == judged.slowdown.base_ns / 1e6
+    (verdict,) = [verdict for verdict in comparison.verdicts if verdict.metric == "peak_rss_bytes"]
+    assert (verdict.case, verdict.verdict, verdict.reason) == (KD8, memory.verdict, memory.reason)
+    assert (verdict.base, verdict.new) == (memory.base_bytes, memory.new_bytes)
+    assert verdict.new > 0
     assert comparison.notes[0].startswith("1 changed structures were run beside the base's, both on the executorch ")
 
 
@@ -71,19 +77,28 @@ def test_nothing_runs_where_nothing_changed(tmp_path, store):
 def test_lost_programs_and_other_inputs_are_incomparable(tmp_path, store, programs):
     base = of(of(made_up.run(broken=False), KD8, OLD, programs["old"]), SCRATCH8, "4" * 64, b"lost")
     new = of(of(base, KD8, WIDER, programs["wider"]), SCRATCH8, "5" * 64, programs["new"])
-    speeds = rematches(*sides(tmp_path, base, new), store)
-    told = {key[0]: judged for key, judged in speeds.items()}
-    assert {judged.verdict for judged in told.values()} == {"incomparable"}
+    found = rematches(*sides(tmp_path, base, new), store)
+    told = {key[0]: rematch.speed for key, rematch in found.items()}
+    assert {verdict.verdict for each in found.values() for verdict in each.verdicts("case")} == {"incomparable"}
     assert told[OLD].reason == "speed not judged: it takes other inputs than the base's program"
     assert "lacks the program of" in told["4" * 64].reason
-    assert compare(base, new, speeds=speeds).exit_code == 4
+    assert compare(base, new, rematched=found).exit_code == 4
 
 
 def test_a_program_that_does_not_run_is_incomparable(tmp_path, store, programs, monkeypatch):
     monkeypatch.setattr("kdbench.rematch.load", lambda _kind, _name: lambda _full: Failing())
     base = of(made_up.run(broken=False), KD8, OLD, programs["old"])
-    (judged,) = rematches(*sides(tmp_path, base, of(base, KD8, NEW, programs["new"])), store).values()
-    assert (judged.verdict, judged.reason) == ("incomparable", "speed not judged: signal 11")
+    (found,) = rematches(*sides(tmp_path, base, of(base, KD8, NEW, programs["new"])), store).values()
+    assert (found.speed.verdict, found.speed.reason) == ("incomparable", "speed not judged: signal 11")
+    assert (found.memory.verdict, found.memory.reason) == ("incomparable", "memory not judged: signal 11")
+
+
+def test_nothing_is_run_on_a_device_that_counts(tmp_path, store, programs, monkeypatch):
+    monkeypatch.setattr("kdbench.rematch.load", lambda _kind, _name: lambda _full: Counting())
+    base = of(made_up.run(broken=False), KD8, OLD, programs["old"])
+    new = of(base, KD8, NEW, programs["new"])
+    assert rematches(*sides(tmp_path, base, new), store) == {}
+    assert compare(base, new).notes[0].startswith("speed and memory of 1 changed structures are not judged")
 
 
 class Failing:
@@ -91,3 +106,10 @@ class Failing:
         from kdbench.errors import StageError
 
         raise StageError("signal 11", status="crashed")
+
+
+class Counting(Failing):
+    name = runtime = untimed = ""
+
+    def count(self, _job):
+        raise AssertionError("exact counts are in the records")

@@ -5,7 +5,8 @@ milliseconds, say much. A bout is one fresh process: base, new and a second copy
 rounds of one block each in random order. What a bout says is the logarithm of new over base, each by the tenth
 percentile of its blocks: what else runs here only ever adds time, so that fast blocks are the ones that it left alone.
 (Six busy processes on two cores: two copies of a program of 8 ms differ between processes by 0.8 % so, standard
-deviation, and by 13 to 45 % by medians.) The second copy over the first says what this machine makes of no change.
+deviation, and by 13 to 45 % by medians.) New is held against both copies of base; what one copy is over the other says
+what this machine makes of no change.
 """
 
 from __future__ import annotations
@@ -54,6 +55,8 @@ class Duellists:
 class Bout:
     """What one process says: log(new / base), log(base again / base), and what stands for base and new in ns.
 
+    What stands for base is the geometric mean of its two copies.
+
     ``blocks``: the median of each block in ns, float64 [3, rounds]: base, new, base again.
     """
 
@@ -100,8 +103,9 @@ def bout(blocks: list[NDArray[np.float64]]) -> Bout:
     """What the blocks of base, new and base again say: medians in ns, [rounds] each; a round is a block of each."""
     rounds = min(len(each) for each in blocks)
     table = np.stack([each[:rounds] for each in blocks])
-    base, new, again = (float(fast) for fast in np.quantile(table, FAST, axis=1))
-    return Bout(math.log(new / base), math.log(again / base), base, new, table)
+    first, new, again = (float(fast) for fast in np.quantile(table, FAST, axis=1))
+    base = math.sqrt(first * again)
+    return Bout(math.log(new / base), math.log(again / first), base, new, table)
 
 
 def block_medians(samples: NDArray[np.int64], block_ns: int) -> NDArray[np.float64]:

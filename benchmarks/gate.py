@@ -257,6 +257,8 @@ def share_of(found: list[bool]) -> str:
 
 
 def report(trials: list[dict], truths: dict) -> tuple[str, bool]:
+    if not trials:
+        return f"No trial of rule {RULE} yet.\n", False
     rows = [{**row, "loaded": one["loaded"]} for one in trials for row in one["rows"]]
     null = [row for row in rows if row["share"] == 0]
     alarms = sum(row["verdict"] == "regressed" for row in null)
@@ -364,7 +366,8 @@ def main() -> int:
             with TRIALS.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(trials[-1]) + "\n")
     text, holds = report(trials, truths)
-    power(trials, truths, HERE / "gate-power.svg")
+    if trials:
+        power(trials, truths, HERE / "gate-power.svg")
     (HERE / "gate.md").write_text(f"# The speed gate: false alarms and power\n\n{text}", encoding="utf-8")
     print(text, end="")
     return 0 if holds else 1

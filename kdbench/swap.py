@@ -56,10 +56,10 @@ def swap(
     else:
         try:
             rematch = fought(where, {new.name: duel(base, new)}, effect=effect, tell=tell)[new.name]
+            notes.insert(0, f"the programs were run side by side on {device}, {ONE_RUNTIME}")
         except UsageError as error:
             rematch = unjudged(error)
         verdicts += rematch.verdicts(new.name)
-        notes.insert(0, f"the programs were run side by side on {device}, {ONE_RUNTIME}")
     return Comparison(new.name, str(base), str(new), tuple(verdicts), notes=tuple(notes))
 
 

@@ -80,7 +80,9 @@ def test_programs_of_other_inputs_cannot_be_run_side_by_side(tiny_program, tmp_p
 
     path = tmp_path / "linear.pte"
     path.write_bytes(FP32.lower(nn.Linear(8, 4).eval(), (torch.ones(1, 8),)).buffer)
-    found = the(swap(tiny_program.path, path), "latency_ms")
+    comparison = swap(tiny_program.path, path)
+    assert comparison.notes == (UNSEEN,)
+    found = the(comparison, "latency_ms")
     assert found.verdict == "incomparable"
     assert found.reason == "speed not judged: it takes other inputs than the base's program"
 

@@ -33,10 +33,13 @@ FAST = 0.1
 BLOCK_NS = 3_000_000
 """How long a program runs before it is another's turn; at least one inference."""
 
-ROUNDS = 30
-"""Blocks of each program in a bout; fewer, but at least ``LEAST_ROUNDS``, of what takes longer than a block."""
+ROUNDS = 15
+"""Blocks of each program in a bout; fewer, but at least ``LEAST_ROUNDS``, of what takes longer than a block.
 
-LEAST_ROUNDS = 10
+Twice as many say no more: what differs from process to process is where things lie, and that stays.
+"""
+
+LEAST_ROUNDS = 5
 
 _BASE, _NEW, _AGAIN = "base", "new", "base again"
 
@@ -80,7 +83,7 @@ def fight(device: Device, duellists: Duellists, seed: int, threads: int = 1) -> 
     step = Interleave(
         programs=tuple(names),
         inputs=dict.fromkeys(names, "items"),
-        warmup_runs=2,
+        warmup_runs=1,
         warmup_ns=10_000_000,
         min_runs=LEAST_ROUNDS,
         min_ns=ROUNDS * BLOCK_NS,

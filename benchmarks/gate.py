@@ -38,7 +38,7 @@ from torch import nn
 from kdbench.catalog import load
 from kdbench.devices.host import host
 from kdbench.machine import libraries, machine
-from kdbench.measures.duel import BLOCK_NS, Duellists, block_medians, bout, fight
+from kdbench.measures.duel import BLOCK_NS, Duellists, Together, block_medians, bout
 from kdbench.papers.looks import COLOURS, entry
 from kdbench.papers.sheet import blank, finish, grid, save, settings
 from kdbench.slowdown import BOUTS, judge, slowdown_of
@@ -136,8 +136,8 @@ def inputs(of: Class) -> tuple[np.ndarray, ...]:
 
 def longer(of: Class, base: Path, new: Path, bouts: int) -> float:
     """The true ratio, less one, of one thread."""
-    device, duel = host(), Duellists(base, new, inputs(of))
-    return slowdown_of([fight(device, duel, 10_000 + seed) for seed in range(bouts)]).share
+    ground, duel = Together(host()), Duellists(base, new, inputs(of))
+    return slowdown_of([ground.fight(duel, 10_000 + seed) for seed in range(bouts)]).share
 
 
 def truth(folder: Path) -> dict[str, dict[str, dict[str, float]]]:
@@ -190,7 +190,7 @@ def trial(number: int, widths: dict, folder: Path) -> dict:
     busy = subprocess.Popen([sys.executable, "-c", "while True: pass"]) if loaded else None
     before = os.getloadavg()[0]
     try:
-        judged = judge(device, duels, threads=threads, seed=number)
+        judged = judge(Together(device), duels, threads=threads, seed=number)
     finally:
         if busy is not None:
             busy.kill()

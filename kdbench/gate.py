@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from kdbench import drop
 from kdbench.budgets import ended, judged_budgets
 from kdbench.drop import MARGIN
-from kdbench.likeness import apart, moved_structures, speed_note, suspects_of
+from kdbench.likeness import ONE_RUNTIME, apart, speed_note, suspects_of
 from kdbench.measures.metric import METRICS
 from kdbench.verdict import Comparison, Verdict, Word
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from kdbench.drop import Drop
     from kdbench.records import Record, Run
-    from kdbench.rematch import Moved, Rematch
+    from kdbench.rematch import Rematch
 
     Correct = Mapping[str, NDArray[np.bool_]]
 
@@ -62,15 +62,16 @@ def compare(
     *,
     right: tuple[Correct, Correct] = ({}, {}),
     margin: float = MARGIN,
-    rematched: Mapping[Moved, Rematch] | None = None,
+    rematched: Mapping[str, Rematch] | None = None,
+    by: str = ONE_RUNTIME,
 ) -> Comparison:
     """What changed from ``base`` to ``new``: exact facts, quality, how cases ended, the budgets of ``new``'s suite.
 
     An exact fact may grow worse by the share ``allowances[metric]`` of its old value (default 0). Quality is judged
     as ``drop`` says, by ``right``: which items the program of each case had right, before and after. What else follows
     from predictions is judged only where there is an allowance for it: a run keeps no outputs to test it by.
-    ``rematched``: what ``rematch.rematches`` says of structures that changed; without it neither speed nor peak memory
-    is judged, as the notes say.
+    ``rematched``: what ``rematch.rematches`` says of structures that changed, by case; without it neither speed nor
+    peak memory is judged, as the notes say. ``by``: what ran them, in words.
     """
     suspects = suspects_of(base, new)
     if reason := apart(base.suite, new.suite):
@@ -88,11 +89,9 @@ def compare(
         replace(verdict, verdict=word, reason=f"{verdict.reason}{why}")
         for (verdict, _), (word, why) in zip(rules.drops, said, strict=True)
     ]
-    rematched = rematched or {}
-    for moved, (_, record) in moved_structures(base, new).items():
-        if moved in rematched:
-            verdicts += rematched[moved].verdicts(record.case)
-    notes = [speed_note(base, new, judged=len(rematched))]
+    for case, rematch in (rematched or {}).items():
+        verdicts += rematch.verdicts(case)
+    notes = [speed_note(base, new, len(rematched or {}), by)]
     if old and new.partial:
         notes.append(f"the new run is partial: {len(old)} cases of the base were left out")
     elif old:

@@ -7,7 +7,7 @@ arenas of the allocator fall otherwise from process to process.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from kdbench.errors import StageError
@@ -16,6 +16,7 @@ from kdbench.spec import Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     from kdbench.devices.device import Device
     from kdbench.measures.duel import Duellists
@@ -29,7 +30,10 @@ TOLERANCE = 0.02
 LEAST = 256 * 1024
 """The least change that counts, in bytes."""
 
-Said = Literal["ok", "regressed", "improved", "incomparable"]
+APART = "not judged: two runtimes map two sets of files, and how much of each counts hangs on where it lies"
+"""Why the peaks of two runtimes are shown and not judged."""
+
+Said = Literal["ok", "regressed", "improved", "inconclusive", "incomparable"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,21 +47,28 @@ class Growth:
 
 
 def growths(
-    device: Device,
+    base: Device,
+    new: Device,
     duels: Mapping[str, Duellists],
     threads: int = 1,
     tell: Callable[[float, str], None] = lambda _done, _text: None,
 ) -> dict[str, Growth]:
-    """The verdict on the peak memory of every new program, by name."""
+    """The verdict on the peak memory of every new program, by name; ``base`` and ``new`` are where each side runs.
+
+    Where these are two, peaks are shown and not judged.
+    """
+    several = Protocol(memory_processes=PROCESSES, threads=threads)
     try:
-        empty = empty_rss(device, Protocol(memory_processes=PROCESSES, threads=threads)) if duels else 0
+        empty = empty_rss(base, several) if duels else 0
+        other = empty if new == base or not duels else empty_rss(new, several)
     except StageError as error:
         return dict.fromkeys(duels, _unjudged(error))
     found = {}
     for place, (name, duel) in enumerate(duels.items()):
         tell(place / len(duels), f"memory: {name}")
         try:
-            found[name] = growth_of(*_peaks(device, duel, empty, threads))
+            one = growth_of(*_peaks(((base, duel.base, empty), (new, duel.new, other)), duel, threads))
+            found[name] = one if new == base else replace(one, verdict="inconclusive", reason=f"{one.reason}; {APART}")
         except StageError as error:
             found[name] = _unjudged(error)
     return found
@@ -72,13 +83,14 @@ def growth_of(base: int, new: int) -> Growth:
     return Growth(said, f"{moved}, each the least of {PROCESSES} processes; {counts / 1e6:.2f} MB counts", base, new)
 
 
-def _peaks(device: Device, duel: Duellists, empty: int, threads: int) -> tuple[int, int]:
+def _peaks(sides: tuple[tuple[Device, Path, int], ...], duel: Duellists, threads: int) -> tuple[int, int]:
+    """The least peak of base and of new: of each the device, the program, and what its runner takes without one."""
     once = Protocol(memory_processes=1, threads=threads)
-    sides = [
-        [peak_rss(device, path, duel.method, duel.inputs, once, empty) for path in (duel.base, duel.new)]
+    rounds = [
+        [peak_rss(device, path, duel.method, duel.inputs, once, empty) for device, path, empty in sides]
         for _ in range(PROCESSES)
     ]
-    base, new = (min(peaks) for peaks in zip(*sides, strict=True))
+    base, new = (min(peaks) for peaks in zip(*rounds, strict=True))
     return base, new
 
 

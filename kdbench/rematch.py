@@ -9,7 +9,8 @@ from kdbench.catalog import load
 from kdbench.devices.device import Counter
 from kdbench.errors import KdbenchError, UsageError
 from kdbench.growth import Growth, growths
-from kdbench.likeness import moved_structures
+from kdbench.likeness import met_structures, moved_structures
+from kdbench.measures.duel import Apart, Duellists, Together
 from kdbench.slowdown import EFFECT, Judged, judge
 from kdbench.verdict import Verdict
 
@@ -18,12 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kdbench.devices.device import Device
-    from kdbench.measures.duel import Duellists
     from kdbench.side import Side
     from kdbench.store import Store
-
-Moved = tuple[str, str, str]
-"""A structure of the base, the one that took its place, and the device."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,34 +46,47 @@ def rematches(
     store: Store,
     *,
     effect: float = EFFECT,
+    runtime: Device | None = None,
     tell: Callable[[float, str], None] = lambda _done, _text: None,
-) -> Mapping[Moved, Rematch]:
-    """What is said of every structure of ``after`` that took another's place, all judged together.
+) -> dict[str, Rematch]:
+    """What is said of every structure of ``after`` that took another's place, by its first case, all judged together.
 
-    Both run under the executorch that is installed. Where a program is lost, takes other inputs than the base's or does
-    not run, it is ``incomparable``, with the reason. On devices that count, nothing is run: counts are exact facts.
+    Both run under the executorch that is installed, unless ``runtime`` runs the base's programs: then every structure
+    is run. Where a program is lost, takes other inputs than the base's or does not run, it is ``incomparable``, with
+    the reason. On devices that count, nothing is run: counts are exact facts.
     """
-    rematched: dict[Moved, Rematch] = {}
-    moved = moved_structures(before.run, after.run)
+    rematched: dict[str, Rematch] = {}
+    moved = (met_structures if runtime else moved_structures)(before.run, after.run)
     threads = int(after.run.suite.get("protocol", {}).get("threads", 1))
     for device in dict.fromkeys(key[2] for key in moved):
-        here = {key: record.case for key, (_, record) in moved.items() if key[2] == device}
+        here = {case: key for key, case in moved.items() if key[2] == device}
         try:
-            where: Device = load("devices", device.partition(":")[0])(device)
+            where = opened(device, runtime)
         except KdbenchError as error:
             rematched |= dict.fromkeys(here, unjudged(error))
             continue
         if isinstance(where, Counter):
             continue
         duels: dict[str, Duellists] = {}
-        for key, case in here.items():
+        for case, key in here.items():
             try:
                 duels[case] = duel(before.program(key[0], store), after.program(key[1], store))
             except KdbenchError as error:
-                rematched[key] = unjudged(error)
-        found = fought(where, duels, effect=effect, threads=threads, tell=tell)
-        rematched |= {key: found[case] for key, case in here.items() if case in found}
-    return {key: rematched[key] for key in moved if key in rematched}
+                rematched[case] = unjudged(error)
+        rematched |= fought(where, duels, effect=effect, threads=threads, runtime=runtime, tell=tell)
+    return {case: rematched[case] for case in moved.values() if case in rematched}
+
+
+def opened(device: str, runtime: Device | None) -> Device:
+    """The device of this name; ``runtime``, where base runs, must be the same machine.
+
+    Raises:
+        UsageError: there is no such device, or it is not where ``runtime`` is.
+    """
+    where: Device = load("devices", device.partition(":")[0])(device)
+    if runtime is not None and runtime.name != where.name:
+        raise UsageError(f"the base's own executorch runs programs on {runtime.name}, not on {device}")
+    return where
 
 
 def fought(
@@ -85,11 +95,13 @@ def fought(
     *,
     effect: float = EFFECT,
     threads: int = 1,
+    runtime: Device | None = None,
     tell: Callable[[float, str], None] = lambda _done, _text: None,
 ) -> dict[str, Rematch]:
-    """What is said of every duel on a device, by its name."""
-    speeds = judge(device, duels, effect=effect, threads=threads, tell=tell)
-    memory = growths(device, duels, threads, tell)
+    """What is said of every duel on a device, by its name; ``runtime`` is where base runs, if not there too."""
+    ground = Apart(runtime, device) if runtime else Together(device)
+    speeds = judge(ground, duels, effect=effect, threads=threads, tell=tell)
+    memory = growths(runtime or device, device, duels, threads, tell)
     return {name: Rematch(speeds[name], memory[name]) for name in duels}
 
 
@@ -101,7 +113,6 @@ def duel(base: Path, new: Path) -> Duellists:
     """
     from kdbench.figures import made_inputs
     from kdbench.lowering.program import read_program
-    from kdbench.measures.duel import Duellists
 
     facts, other = read_program(base, ""), read_program(new, "")
     if (facts.method, facts.inputs) != (other.method, other.inputs):

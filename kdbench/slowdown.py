@@ -25,14 +25,11 @@ from scipy import special
 
 from kdbench import stats
 from kdbench.errors import StageError
-from kdbench.measures.duel import fight
-from kdbench.store import file_sha256
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from kdbench.devices.device import Device
-    from kdbench.measures.duel import Bout, Duellists
+    from kdbench.measures.duel import Bout, Duellists, Ground
 
 EFFECT = 0.005
 """The least slow-down that anyone is told of, as a share."""
@@ -111,7 +108,7 @@ def slowdown_of(bouts: Sequence[Bout], effect: float = EFFECT) -> Slowdown:
 
 
 def judge(
-    device: Device,
+    ground: Ground,
     duels: Mapping[str, Duellists],
     *,
     effect: float = EFFECT,
@@ -119,15 +116,15 @@ def judge(
     seed: int = 0,
     tell: Callable[[float, str], None] = lambda _done, _text: None,
 ) -> dict[str, Judged]:
-    """The verdict on the speed of every new program, by name; files that are the same are not run."""
-    judged = {name: Judged("ok", "the same file", None) for name, one in duels.items() if _same(one)}
+    """The verdict on the speed of every new program, by name; files that are alike there are not run."""
+    judged = {name: Judged("ok", "the same file", None) for name, one in duels.items() if ground.alike(one)}
     bouts: dict[str, list[Bout]] = {name: [] for name in duels if name not in judged}
 
     def more(names: Sequence[str], of: dict[str, list[Bout]], place: int, what: str, first: int = 0) -> None:
         for name in names:
             tell(place / MOST, f"{what}, process {place + 1}: {name}")
             try:
-                of[name].append(fight(device, duels[name], seed * 1000 + first + place, threads))
+                of[name].append(ground.fight(duels[name], seed * 1000 + first + place, threads))
             except StageError as error:
                 del of[name]
                 judged[name] = Judged("incomparable", f"speed not judged: {error.reason}", None)
@@ -153,24 +150,20 @@ def judge(
     confirmed = verdicts(looks, LEVEL)
     for name, slowdown in found.items():
         if name not in judged:
-            judged[name] = _judged(said[name], slowdown, looks.get(name), confirmed.get(name))
+            judged[name] = _judged(said[name], slowdown, looks.get(name), confirmed.get(name), ground)
     return {name: judged[name] for name in duels}
 
 
-def _same(duel: Duellists) -> bool:
-    return file_sha256(duel.base) == file_sha256(duel.new)
-
-
-def _judged(word: Said, slowdown: Slowdown, look: Slowdown | None, seen: Said | None) -> Judged:
+def _judged(word: Said, slowdown: Slowdown, look: Slowdown | None, seen: Said | None, ground: Ground) -> Judged:
     """The verdict, after a second look that saw something, where there was one."""
     second = ""
     if look is not None:
         word = "regressed" if seen == "regressed" else "inconclusive"
-        second = f"; a second look in {look.bouts} fresh processes: {look.share:+.2%}"
+        second = f"; a second look in {look.bouts} fresh {ground.unit}: {look.share:+.2%}"
         second += "" if seen == "regressed" else ", which does not show it"
     if word == "inconclusive" and slowdown.floor > NOISY:
         word = "noisy"
-    return Judged(word, _reason(slowdown) + second, slowdown)
+    return Judged(word, _reason(slowdown, ground) + second, slowdown)
 
 
 def verdicts(found: Mapping[str, Slowdown], level: float = LEVEL) -> dict[str, Said]:
@@ -202,7 +195,7 @@ def _open(word: Said, one: Slowdown, effect: float) -> bool:
     return one.least <= max(NOISY, abs(one.share))
 
 
-def _reason(one: Slowdown) -> str:
+def _reason(one: Slowdown, ground: Ground) -> str:
     moved = f"{one.base_ns / 1e3:.4g} us -> {one.new_ns / 1e3:.4g} us, {one.share:+.2%}"
-    interval = f"95 % interval {one.low:+.2%} to {one.high:+.2%} over {one.bouts} processes"
-    return f"{moved} side by side ({interval}; {one.effect:.2%} counts, no change at all reaches {one.floor:.2%})"
+    interval = f"95 % interval {one.low:+.2%} to {one.high:+.2%} over {one.bouts} {ground.unit}"
+    return f"{moved} {ground.told} ({interval}; {one.effect:.2%} counts, no change at all reaches {one.floor:.2%})"

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kdbench.catalog import load
 from kdbench.devices.device import Counter
 from kdbench.errors import UsageError
 from kdbench.gate import fact
-from kdbench.likeness import ONE_RUNTIME
+from kdbench.likeness import ONE_RUNTIME, served
 from kdbench.lowering.contents import read_contents
-from kdbench.rematch import duel, fought, unjudged
+from kdbench.rematch import duel, fought, opened, unjudged
 from kdbench.slowdown import EFFECT
 from kdbench.verdict import Comparison, Verdict
 
@@ -35,39 +34,36 @@ def swap(
     *,
     device: str = "host",
     effect: float | None = EFFECT,
+    runtime: Device | None = None,
     tell: Callable[[float, str], None] = lambda _done, _text: None,
 ) -> Comparison:
     """What changes where the program ``new`` takes the place of ``base``; of each the first method is looked at.
 
     ``allowances`` as for ``gate.compare``. Programs of one structure run alike; others run side by side on ``device``,
-    with one thread, unless ``effect`` is None.
+    with one thread, unless ``effect`` is None. Where ``runtime`` runs base, all do.
 
     Raises:
         UsageError: no such file or device, no program, or a device that cannot time.
     """
     before, after = read_contents(base), read_contents(new)
-    where = _device(device)
+    where = opened(device, runtime)
+    if isinstance(where, Counter):
+        raise UsageError(f"device {device!r}: {where.untimed}; kdbench measure counts")
     verdicts = [*_facts(new.name, before, after, allowances or {})]
     notes = [UNSEEN]
-    if before.structure == after.structure:
+    if before.structure == after.structure and runtime is None:
         notes.insert(0, f"speed and memory need no judging: the two have one structure, {ONE_RUNTIME}")
     elif effect is None:
         notes.insert(0, "speed and memory are not judged")
     else:
         try:
-            rematch = fought(where, {new.name: duel(base, new)}, effect=effect, tell=tell)[new.name]
-            notes.insert(0, f"the programs were run side by side on {device}, {ONE_RUNTIME}")
+            duels = {new.name: duel(base, new)}
+            rematch = fought(where, duels, effect=effect, runtime=runtime, tell=tell)[new.name]
+            notes.insert(0, f"the programs were run on {device}, {served(runtime)}")
         except UsageError as error:
             rematch = unjudged(error)
         verdicts += rematch.verdicts(new.name)
     return Comparison(new.name, str(base), str(new), tuple(verdicts), notes=tuple(notes))
-
-
-def _device(name: str) -> Device:
-    where: Device = load("devices", name.partition(":")[0])(name)
-    if isinstance(where, Counter):
-        raise UsageError(f"device {name!r}: {where.untimed}; kdbench measure counts")
-    return where
 
 
 def _facts(case: str, before: Contents, after: Contents, allowances: Mapping[str, float]) -> Iterable[Verdict]:

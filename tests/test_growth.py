@@ -4,7 +4,7 @@ import pytest
 from kdbench import growth
 from kdbench.devices.host import host
 from kdbench.errors import StageError
-from kdbench.growth import LEAST, PROCESSES, growth_of, growths
+from kdbench.growth import APART, LEAST, PROCESSES, growth_of, growths
 from kdbench.measures.duel import Duellists
 
 MB = 1_000_000
@@ -34,16 +34,19 @@ def test_the_reason_says_both_peaks_and_what_counts():
 def test_sides_alternate_and_the_least_of_their_processes_stands_for_them(monkeypatch, tmp_path):
     asked, disturbed = [], iter(range(2 * PROCESSES, 0, -1))
 
-    def peak(_device, path, _method, _inputs, protocol, empty):
-        asked.append(path.name)
-        assert (protocol.memory_processes, protocol.threads, empty) == (1, 2, 7)
+    def peak(device, path, _method, _inputs, protocol, empty):
+        asked.append((device, path.name))
+        assert (protocol.memory_processes, protocol.threads, empty) == (1, 2, len(device))
         return MB + next(disturbed)
 
     monkeypatch.setattr(growth, "peak_rss", peak)
-    monkeypatch.setattr(growth, "empty_rss", lambda _device, protocol: protocol.memory_processes + 2)
-    found = growths(None, {"it": Duellists(tmp_path / "base", tmp_path / "new", ())}, threads=2)["it"]
-    assert asked == ["base", "new"] * PROCESSES
+    monkeypatch.setattr(
+        growth, "empty_rss", lambda device, protocol: len(device) if protocol.memory_processes == 5 else 0
+    )
+    found = growths("here", "there", {"it": Duellists(tmp_path / "base", tmp_path / "new", ())}, threads=2)["it"]
+    assert asked == [("here", "base"), ("there", "new")] * PROCESSES
     assert (found.base_bytes, found.new_bytes) == (MB + 2, MB + 1)
+    assert (found.verdict, found.reason.endswith(f"; {APART}")) == ("inconclusive", True)  # here and there are two
 
 
 def test_a_program_that_takes_more_is_seen_and_one_of_other_weights_is_not(tmp_path, tiny_program, other_program):
@@ -59,7 +62,7 @@ def test_a_program_that_takes_more_is_seen_and_one_of_other_weights_is_not(tmp_p
         "large": Duellists(tiny_program.path, path, tiny_program.inputs),
         "other": Duellists(tiny_program.path, other_program.path, tiny_program.inputs),
     }
-    found = growths(host(), duels)
+    found = growths(host(), host(), duels)
     assert {name: one.verdict for name, one in found.items()} == {"large": "regressed", "other": "ok"}
     assert found["large"].new_bytes - found["large"].base_bytes > 16 * MB  # a matrix of 4 M weights
 
@@ -78,5 +81,6 @@ class Failing:
 @pytest.mark.parametrize("fine", [0, PROCESSES])
 def test_what_does_not_run_is_incomparable(fine, tmp_path):
     duels = {"it": Duellists(tmp_path / "base", tmp_path / "new", (np.zeros((1, 1), np.float32),))}
-    found = growths(Failing(fine), duels)["it"]
+    device = Failing(fine)
+    found = growths(device, device, duels)["it"]
     assert (found.verdict, found.reason, found.base_bytes) == ("incomparable", "memory not judged: signal 11", None)

@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from kdbench import slowdown
-from kdbench.measures.duel import Bout, Duellists
+from kdbench.measures.duel import Bout, Duellists, Together
 from kdbench.slowdown import BOUTS, FIRST, LEVEL, MOST, judge, slowdown_of, verdicts
 
 NOTHING = np.zeros((3, 1))
@@ -65,23 +64,27 @@ def test_what_two_copies_differ_by_is_no_slowdown():
 class Scripted:
     """Bouts as a script says, by the name of the new program; counts how many were asked for."""
 
+    told, unit = "side by side", "processes"
+
     def __init__(self, script):
         self.script, self.asked = script, 0
 
-    def __call__(self, _device, duellists, seed, _threads):
+    def alike(self, duellists):
+        return Together(None).alike(duellists)
+
+    def fight(self, duellists, seed, _threads=1):
         self.asked += 1
         return self.script(duellists.new.name, seed, np.random.default_rng(seed))
 
 
 @pytest.fixture
-def fought(monkeypatch, tmp_path):
+def fought(tmp_path):
     def run(script, names=("new",)):
         scripted = Scripted(script)
-        monkeypatch.setattr(slowdown, "fight", scripted)
         for name in ("base", *names):
             (tmp_path / name).write_bytes(name.encode())
         duels = {name: Duellists(tmp_path / "base", tmp_path / name, ()) for name in names}
-        return judge(None, duels), scripted.asked
+        return judge(scripted, duels), scripted.asked
 
     return run
 
@@ -90,7 +93,7 @@ def test_the_same_file_is_not_run(fought, tmp_path):
     judged, asked = fought(None, names=())
     assert (judged, asked) == ({}, 0)
     (tmp_path / "copy").write_bytes(b"base")
-    judged = judge(None, {"copy": Duellists(tmp_path / "base", tmp_path / "copy", ())})
+    judged = judge(Scripted(None), {"copy": Duellists(tmp_path / "base", tmp_path / "copy", ())})
     assert (judged["copy"].verdict, judged["copy"].reason) == ("ok", "the same file")
 
 
@@ -143,19 +146,18 @@ SCALES = (0.0005, 0.001, 0.002, 0.004, 0.022, 0.069)
 
 @pytest.mark.slow
 @pytest.mark.parametrize("tails", ["gaussian", "heavy"])
-def test_looking_after_every_process_calls_no_more_programs_slower_than_one_look_may(monkeypatch, tmp_path, tails):
+def test_looking_after_every_process_calls_no_more_programs_slower_than_one_look_may(tmp_path, tails):
     """2,000 comparisons of six programs of which none changed: in 1 % at most a second look is asked for."""
     generator = np.random.default_rng(5)
     drawn = generator.standard_normal if tails == "gaussian" else lambda n: generator.standard_t(3, n)
     seconds = []
 
-    def fight(_device, duellists, seed, _threads):
+    def script(name, seed, _rng):
         if seed >= MOST:
-            seconds.append(duellists.new.name)
-        moved, still = float(duellists.new.name) * drawn(2)
+            seconds.append(name)
+        moved, still = float(name) * drawn(2)
         return made([np.sqrt(0.75) * moved], [still])[0]
 
-    monkeypatch.setattr(slowdown, "fight", fight)
     (tmp_path / "base").touch()
     for scale in SCALES:
         (tmp_path / str(scale)).write_text(str(scale))
@@ -163,7 +165,7 @@ def test_looking_after_every_process_calls_no_more_programs_slower_than_one_look
     sessions, looked, red = 2000, 0, 0
     for _ in range(sessions):
         seconds.clear()
-        red += "regressed" in {one.verdict for one in judge(None, duels, effect=1e-9).values()}
+        red += "regressed" in {one.verdict for one in judge(Scripted(script), duels, effect=1e-9).values()}
         looked += bool(seconds)
     assert binomtest(looked, sessions, LEVEL, alternative="greater").pvalue > 0.01
     assert red == 0

@@ -1,6 +1,7 @@
 import conftest
 import pytest
 
+from kdbench.devices.host import host
 from kdbench.errors import UsageError
 from kdbench.swap import UNSEEN, swap
 
@@ -39,7 +40,7 @@ def test_a_larger_and_slower_program_is_regressed_by_each_figure(tiny_program, w
     assert "peak_rss_bytes" in words
     assert the(found, "latency_ms").new > the(found, "latency_ms").base > 0
     assert found.exit_code == 1
-    assert found.notes[0] == ("the programs were run side by side on host, both on the executorch that is installed")
+    assert found.notes[0] == ("the programs were run on host, both on the executorch that is installed")
 
 
 def test_operators_that_leave_the_delegate_are_named(tiny_program, portable_program):
@@ -90,3 +91,31 @@ def test_programs_of_other_inputs_cannot_be_run_side_by_side(tiny_program, tmp_p
 def test_a_device_that_counts_is_refused(tiny_program, other_program):
     with pytest.raises(UsageError, match=r"^device 'qemu:.*cannot say how long.*; kdbench measure counts$"):
         swap(tiny_program.path, other_program.path, device="qemu:cortex-a76+wheel1.5.1")
+
+
+class Elsewhere:
+    """The host, as if another executorch ran programs there."""
+
+    name, runtime = "host", "native executorch-1.4.0"
+
+    def run(self, job):
+        return host().run(job)
+
+
+def test_another_runtime_of_the_base_runs_what_is_the_same_file_too(tiny_program):
+    found = swap(tiny_program.path, tiny_program.path, effect=0.5, runtime=Elsewhere())
+    latency = the(found, "latency_ms")
+    assert "side by side" not in latency.reason
+    assert f" in turns, base on native executorch-1.4.0, new on {host().runtime} (95 % interval " in latency.reason
+    assert " rounds of three processes; " in latency.reason
+    assert latency.base > 0
+    assert (the(found, "peak_rss_bytes").verdict, the(found, "peak_rss_bytes").new > 0) == ("inconclusive", True)
+    assert found.notes[0] == (
+        "the programs were run on host, base's by native executorch-1.4.0, new ones by the executorch that is installed, "
+        "processes taking turns"
+    )
+
+
+def test_another_runtime_serves_one_machine_alone(tiny_program, other_program):
+    with pytest.raises(UsageError, match=r"^the base's own executorch runs programs on host, not on ssh:board$"):
+        swap(tiny_program.path, other_program.path, device="ssh:board", runtime=Elsewhere())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import click
 
@@ -15,7 +15,8 @@ from kdbench.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from kdbench.rematch import Moved, Rematch
+    from kdbench.devices.device import Device
+    from kdbench.rematch import Rematch
     from kdbench.side import Side
     from kdbench.verdict import Comparison
 
@@ -46,6 +47,10 @@ _PROGRAM = ".pte"
 )  # fmt: skip
 @click.option("--exact", is_flag=True, help="Run nothing: judge neither speed nor peak memory.")
 @click.option("--device", help="Where two programs run (default: host); the cases of runs name theirs.")
+@click.option(
+    "--base-runtime", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="DIR",
+    help="The executorch that runs the base's programs: a virtual environment or its site-packages.",
+)  # fmt: skip
 @options.store
 @options.results
 def command(
@@ -58,6 +63,7 @@ def command(
     slower: str,
     exact: bool,
     device: str | None,
+    base_runtime: Path | None,
     store: Path | None,
     results: Path,
 ) -> int:
@@ -70,8 +76,9 @@ def command(
 
     Of programs, two files whose names end in .pte: exact facts, speed and peak memory. They say nothing of quality.
 
-    One executorch, the installed one, serves both sides. In a job of GitHub Actions the job's summary and annotations
-    are written too.
+    One executorch, the installed one, serves both sides, so what a new one makes slower by itself is not seen. With
+    --base-runtime every program is run, the base's by the executorch there, in processes that take turns. In a job of
+    GitHub Actions the job's summary and annotations are written too.
 
     Exit code 0: nothing is shown to be worse; 1: regressed or budget broken; 4: no baseline, or not comparable.
     """
@@ -83,12 +90,14 @@ def command(
     share = allowance.effect(slower)
     files = {path: _form(path) for path in outputs}
     effect = None if exact else share
+    if exact and base_runtime is not None:
+        raise UsageError("--base-runtime says what runs the base's programs; with --exact nothing is run")
     if _are_programs(base, new):
-        comparison = _programs(Path(base), Path(new), allowances, points, effect, device or "host")
+        comparison = _programs(Path(base), Path(new), allowances, points, effect, device or "host", base_runtime)
     elif device is not None:
         raise UsageError(f"--device {device!r} says where two programs run; the cases of runs name their devices")
     else:
-        comparison = _runs(base, new, allowances, points, effect, store, results)
+        comparison = _runs(base, new, allowances, points, effect, base_runtime, store, results)
     click.echo(FORMATS[form](comparison), nl=False)
     for path, wanted in files.items():
         write(path, FORMATS[wanted](comparison))
@@ -106,14 +115,21 @@ def _are_programs(base: str, new: str) -> bool:
 
 
 def _programs(
-    base: Path, new: Path, allowances: Mapping[str, float], margin: float | None, effect: float | None, device: str
+    base: Path,
+    new: Path,
+    allowances: Mapping[str, float],
+    margin: float | None,
+    effect: float | None,
+    device: str,
+    base_runtime: Path | None,
 ) -> Comparison:
     if margin is not None:
         raise UsageError("--margin judges nothing between two programs: they say nothing of quality")
     from kdbench.swap import swap
 
+    runtime = _runtime(base_runtime)
     with _shown() as tell:
-        return swap(base, new, allowances, device=device, effect=effect, tell=tell)
+        return swap(base, new, allowances, device=device, effect=effect, runtime=runtime, tell=tell)
 
 
 def _runs(
@@ -122,36 +138,51 @@ def _runs(
     allowances: Mapping[str, float],
     margin: float | None,
     effect: float | None,
+    base_runtime: Path | None,
     store: Path | None,
     results: Path,
 ) -> Comparison:
     from kdbench.drop import MARGIN
     from kdbench.gate import compare
-    from kdbench.likeness import apart
+    from kdbench.likeness import apart, served
     from kdbench.side import BASELINE, side
 
     named = None if base == BASELINE else side(base, results)  # whoever names two wrong ones hears of the first
     after = side(new, results)
     before = named or side(base, results, after.run.name)
     right = before.correct(), after.correct()
-    rematched: Mapping[Moved, Rematch] = {}
+    rematched: Mapping[str, Rematch] = {}
+    runtime = _runtime(base_runtime)
     if effect is not None and not apart(before.run.suite, after.run.suite):
-        rematched = _rematches(before, after, effect, store)
+        rematched = _rematches(before, after, effect, runtime, store)
     points = MARGIN if margin is None else margin
-    return compare(before.run, after.run, allowances, right=right, margin=points, rematched=rematched)
+    return compare(
+        before.run, after.run, allowances, right=right, margin=points, rematched=rematched, by=served(runtime)
+    )
 
 
-def _rematches(before: Side, after: Side, effect: float, store: Path | None) -> Mapping[Moved, Rematch]:
+def _runtime(folder: Path | None) -> Device | None:
+    """The host, with the executorch in ``folder``."""
+    if folder is None:
+        return None
+    from kdbench.devices.host import host_with
+
+    return cast("Device", host_with(folder))
+
+
+def _rematches(
+    before: Side, after: Side, effect: float, runtime: Device | None, store: Path | None
+) -> Mapping[str, Rematch]:
     """What is said of structures that changed; torch is not imported where none did."""
     from kdbench.likeness import moved_structures
 
-    if not moved_structures(before.run, after.run):
+    if runtime is None and not moved_structures(before.run, after.run):
         return {}
     from kdbench.rematch import rematches
     from kdbench.store import Store, default_store
 
     with _shown() as tell:
-        return rematches(before, after, Store(store or default_store()), effect=effect, tell=tell)
+        return rematches(before, after, Store(store or default_store()), effect=effect, runtime=runtime, tell=tell)
 
 
 @contextmanager

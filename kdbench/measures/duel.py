@@ -14,13 +14,15 @@ from __future__ import annotations
 import math
 import random
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import numpy as np
 
 from kdbench.devices.job import Input, Interleave, Job, Load, Program
+from kdbench.store import file_sha256
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -70,16 +72,95 @@ class Bout:
     blocks: NDArray[np.float64]
 
 
-def fight(device: Device, duellists: Duellists, seed: int, threads: int = 1) -> Bout:
-    """One bout in a fresh process; orders are drawn from ``seed``.
+class Ground(Protocol):
+    """Where bouts are fought."""
 
-    Raises:
-        StageError: a program does not run on the device.
+    @property
+    def unit(self) -> str:
+        """What intervals are over."""
+        ...
+
+    @property
+    def told(self) -> str:
+        """How the programs were run, in words."""
+        ...
+
+    def alike(self, duellists: Duellists) -> bool:
+        """Whether nothing can differ, so that nothing need be run."""
+        ...
+
+    def fight(self, duellists: Duellists, seed: int, threads: int = 1) -> Bout:
+        """One bout; orders are drawn from ``seed``.
+
+        Raises:
+            StageError: a program does not run.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """A device on which a bout is one fresh process, so that what disturbs one program disturbs the other."""
+
+    device: Device
+    unit: ClassVar[str] = "processes"
+    told: ClassVar[str] = "side by side"
+
+    def alike(self, duellists: Duellists) -> bool:
+        """Whether both are the same file."""
+        return file_sha256(duellists.base) == file_sha256(duellists.new)
+
+    def fight(self, duellists: Duellists, seed: int, threads: int = 1) -> Bout:
+        """One bout in a fresh process."""
+        paths = {_BASE: duellists.base, _NEW: duellists.new, _AGAIN: duellists.base}
+        return bout(list(_blocks(self.device, paths, duellists, seed, threads).values()))
+
+
+@dataclass(frozen=True, slots=True)
+class Apart:
+    """Two devices that one process cannot hold, such as two runtimes: a bout is a fresh process of each program.
+
+    What a process differs by from another is then in every bout, and in what the copies of base say: intervals are
+    honest, and wider.
     """
-    paths = {_BASE: duellists.base, _NEW: duellists.new, _AGAIN: duellists.base}
-    names = list(paths)
+
+    base: Device
+    new: Device
+    unit: ClassVar[str] = "rounds of three processes"
+
+    @property
+    def told(self) -> str:
+        """Which runtime ran which side."""
+        return f"in turns, base on {self.base.runtime}, new on {self.new.runtime}"
+
+    def alike(self, duellists: Duellists) -> bool:  # noqa: ARG002 - another runtime may run the same file otherwise
+        """Never."""
+        return False
+
+    def fight(self, duellists: Duellists, seed: int, threads: int = 1) -> Bout:
+        """One bout in three fresh processes."""
+        sides = {
+            _BASE: (self.base, duellists.base),
+            _NEW: (self.new, duellists.new),
+            _AGAIN: (self.base, duellists.base),
+        }
+        found = {
+            name: _blocks(sides[name][0], {name: sides[name][1]}, duellists, seed, threads)[name]
+            for name in _shuffled(list(sides), seed)
+        }
+        return bout([found[name] for name in sides])
+
+
+def _shuffled(names: list[str], seed: int) -> list[str]:
     order = random.Random(seed)  # noqa: S311 - an order, no secret
-    order.shuffle(names)
+    return order.sample(names, len(names))
+
+
+def _blocks(
+    device: Device, paths: Mapping[str, Path], duellists: Duellists, seed: int, threads: int
+) -> dict[str, NDArray[np.float64]]:
+    """The block medians of each program in ns, by its name in ``paths``, all of them run in one fresh process."""
+    names = _shuffled(list(paths), seed)
     step = Interleave(
         programs=tuple(names),
         inputs=dict.fromkeys(names, "items"),
@@ -99,7 +180,7 @@ def fight(device: Device, duellists: Duellists, seed: int, threads: int = 1) -> 
         pin=True,
     )
     samples = device.run(job).samples
-    return bout([block_medians(samples[name], BLOCK_NS) for name in (_BASE, _NEW, _AGAIN)])
+    return {name: block_medians(samples[name], BLOCK_NS) for name in paths}
 
 
 def bout(blocks: list[NDArray[np.float64]]) -> Bout:

@@ -149,6 +149,8 @@ def test_a_program_against_itself_exits_0(tiny_program, tmp_path):
         (["bad.pte", "{tiny}"], "bad.pte is not an ExecuTorch program (.pte): it does not start like one"),
         (["{tiny}", "{tiny}", "--margin", "1"], "--margin judges nothing between two programs: they say nothing of quality"),
         (["{tiny}", "{tiny}", "--device", "host:x"], "device 'host:x': this machine is called host, and nothing follows"),
+        (["{tiny}", "{tiny}", "--base-runtime", "."], ". has no executorch with libraries in it; expected a virtual environment or its site-packages with executorch>=1.5.1"),
+        (["made~1", "made", "--base-runtime", ".", "--exact"], "--base-runtime says what runs the base's programs; with --exact nothing is run"),
         (["made~1", "made", "--device", "host"], "--device 'host' says where two programs run; the cases of runs name their devices"),
     ],
 )  # fmt: skip

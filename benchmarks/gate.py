@@ -1,17 +1,18 @@
 """Does ``kdbench compare`` call a slower program slower, and leave all others alone? False alarms and power.
 
-``python benchmarks/gate.py --trials N`` adds N trials to ``results/gate.jsonl`` and writes ``results/gate.md`` of all that are
-there, so that they may span days. A trial is a suite of twelve programs, compared with itself: convolutional networks of
-about 10 us to 100 ms and a perceptron whose weights fit no cache, fp32 and int8, on one thread or two. Eleven new programs
-have the structure of the base's and other weights; one, drawn at random, has been widened until it is to do about 0.5,
-1, 2 or 5 % more work (the true ratio, measured over ten processes, is in ``results/gate-truth.json``), or by nothing. In half of the trials
-another process keeps a core busy. All are judged by ``slowdown.judge`` as in a comparison.
+``python benchmarks/gate.py --trials N`` adds N trials to ``results/gate.jsonl`` and writes ``results/gate.md`` and
+``gate-power.svg`` of all that are there, so that they may span days; trials of an earlier ``RULE`` are dropped. A trial
+is a suite of twelve programs, compared with itself: convolutional networks of about 10 us to 100 ms and a perceptron
+whose weights fit no cache, fp32 and int8, on one thread or two. Eight new programs have the structure of the base's and
+other weights; four, drawn at random, have been widened until they are to do about 0.5, 1, 2 and 5 % more work (the true
+ratios, measured over ten processes, are in ``results/gate-truth.json``). In half of the trials another process keeps a
+core busy. All are judged by ``slowdown.judge`` as in a comparison. 75 trials have 600 unchanged programs.
 
 Claims: at most 3 of 600 unchanged programs are called slower (with fewer trials: the upper end of the 95 % interval of the
-rate is printed); 95 % of those slower by 2 % are, and 90 % of those by 1 % that take 100 us or more; a pair takes at most 3 s;
-at most 10 % are ``noisy`` where nothing loads the machine. Beside it stands what other rules say of the same samples: the
-median against that of an earlier trial (5 %, pytest-benchmark's rule), the mean against a stored one (10 %), and Mann-Whitney
-with 10 % (asv's), of both programs side by side.
+rate is printed); 95 % of those slower by 2 % are, and 90 % of those by 1 % that take 100 us or more; an unchanged pair takes at
+most 3 s; at most 10 % are ``noisy`` where nothing loads the machine. Beside it stands what other rules say of the same
+samples: the median against that of an earlier trial (5 %, pytest-benchmark's rule), the mean against a stored one (10 %),
+and Mann-Whitney with 10 % (asv's), of both programs side by side.
 """
 
 from __future__ import annotations
@@ -37,11 +38,16 @@ from torch import nn
 from kdbench.catalog import load
 from kdbench.devices.host import host
 from kdbench.machine import libraries, machine
-from kdbench.measures.duel import BLOCK_NS, Duellists, block_medians, fight
+from kdbench.measures.duel import BLOCK_NS, Duellists, Together, block_medians, bout
+from kdbench.papers.looks import COLOURS, entry
+from kdbench.papers.sheet import blank, finish, grid, save, settings
 from kdbench.slowdown import BOUTS, judge, slowdown_of
 
 HERE = Path(__file__).parent / "results"
 TRIALS, TRUTH = HERE / "gate.jsonl", HERE / "gate-truth.json"
+RULE = 2
+"""Raised with what decides verdicts, in ``slowdown`` and ``duel``: trials of another rule say nothing of it."""
+
 SHARES = (0.005, 0.01, 0.02, 0.05)
 LONG = 10
 
@@ -130,8 +136,8 @@ def inputs(of: Class) -> tuple[np.ndarray, ...]:
 
 def longer(of: Class, base: Path, new: Path, bouts: int) -> float:
     """The true ratio, less one, of one thread."""
-    device, duel = host(), Duellists(base, new, inputs(of))
-    return slowdown_of([fight(device, duel, 10_000 + seed) for seed in range(bouts)]).share
+    ground, duel = Together(host()), Duellists(base, new, inputs(of))
+    return slowdown_of([ground.fight(duel, 10_000 + seed) for seed in range(bouts)]).share
 
 
 def truth(folder: Path) -> dict[str, dict[str, dict[str, float]]]:
@@ -154,60 +160,65 @@ def truth(folder: Path) -> dict[str, dict[str, dict[str, float]]]:
 
 
 class Recorded:
-    """The host, and the blocks of base and new of every job that it ran, by base program."""
+    """The host, the blocks of base, new and base again of every job that it ran, and its seconds, by base program."""
 
     def __init__(self) -> None:
         self._host = host()
-        self.blocks: dict[Path, list[tuple[np.ndarray, np.ndarray]]] = defaultdict(list)
+        self.blocks: dict[Path, list[list[np.ndarray]]] = defaultdict(list)
+        self.seconds: dict[Path, float] = defaultdict(float)
 
     def run(self, job):
+        start = time.perf_counter()
         result = self._host.run(job)
-        paths = {one.name: one.path for one in job.programs}
-        base, new = (block_medians(result.samples[name], BLOCK_NS) for name in ("base", "new"))
-        self.blocks[paths["base"]].append((base, new))
+        base = next(one.path for one in job.programs if one.name == "base")
+        self.seconds[base] += time.perf_counter() - start
+        self.blocks[base].append(
+            [block_medians(result.samples[name], BLOCK_NS) for name in ("base", "new", "base again")]
+        )
         return result
 
 
 def trial(number: int, widths: dict, folder: Path) -> dict:
     generator = np.random.default_rng(number)
-    share, threads = generator.choice([0.0, *SHARES]), int(generator.integers(1, 3))
-    slow, loaded = CLASSES[generator.integers(len(CLASSES))], bool(number % 2)
+    threads, loaded = int(generator.integers(1, 3)), bool(number % 2)
+    slow = dict(zip(generator.permutation([of.name for of in CLASSES]), SHARES, strict=False))
     duels = {}
     for of in CLASSES:
-        changed = of is slow and share > 0
-        hidden = widths[of.name][str(share)]["hidden"] if changed else 64
+        hidden = widths[of.name][str(slow[of.name])]["hidden"] if of.name in slow else 64
         duels[of.name] = Duellists(program(of, 64, 0, folder), program(of, hidden, 1, folder), inputs(of))
     device = Recorded()
     busy = subprocess.Popen([sys.executable, "-c", "while True: pass"]) if loaded else None
-    before, start = os.getloadavg()[0], time.perf_counter()
+    before = os.getloadavg()[0]
     try:
-        judged = judge(device, duels, threads=threads, seed=number)
+        judged = judge(Together(device), duels, threads=threads, seed=number)
     finally:
         if busy is not None:
             busy.kill()
             busy.wait()
-    seconds = time.perf_counter() - start
     rows = []
     for of in CLASSES:
-        one, found = judged[of.name], device.blocks[duels[of.name].base][:BOUTS]  # what the other rules go by
-        base, new = (np.concatenate([pair[side] for pair in found]) for side in (0, 1))
+        one, found = judged[of.name], device.blocks[duels[of.name].base]
+        base, new = (np.concatenate([blocks[side] for blocks in found[:BOUTS]]) for side in (0, 1))  # for other rules
+        bouts = [bout(blocks) for blocks in found]
         rows.append(
             {
                 "class": of.name,
-                "share": float(share) if of is slow else 0.0,
+                "share": slow.get(of.name, 0.0),
                 "verdict": one.verdict,
                 "moved": one.slowdown.share,
                 "floor": one.slowdown.floor,
                 "bouts": one.slowdown.bouts,
                 "us": one.slowdown.base_ns / 1e3,
+                "seconds": device.seconds[duels[of.name].base],
+                "each": [[round(each.moved, 6), round(each.still, 6)] for each in bouts],
                 "median": [float(np.median(base)), float(np.median(new))],
                 "mean": [float(base.mean()), float(new.mean())],
                 "u": float(mannwhitneyu(new, base, alternative="greater").pvalue),
             }
         )
     return {
-        "trial": number, "threads": threads, "loaded": loaded, "load": [before, os.getloadavg()[0]], "seconds": seconds, "machine": machine().slug,
-        "executorch": libraries()["executorch"], "rows": rows,
+        "rule": RULE, "trial": number, "threads": threads, "loaded": loaded, "load": [before, os.getloadavg()[0]],
+        "machine": machine().slug, "executorch": libraries()["executorch"], "rows": rows,
     }  # fmt: skip
 
 
@@ -217,76 +228,124 @@ def rises(of: dict[str, dict[str, float]]) -> bool:
     return all(less < more for less, more in itertools.pairwise(true))
 
 
-def rules(trials: list[dict]) -> dict[str, list[tuple[float, bool]]]:
-    """What each rule says of every program: its planned slow-down, and whether it is called slower."""
-    said: dict[str, list[tuple[float, bool]]] = defaultdict(list)
+def rules(trials: list[dict]) -> dict[str, list[tuple[bool, float, bool]]]:
+    """What each rule says of every program: whether the machine was loaded, the planned slow-down, called slower or not."""
+    said: dict[str, list[tuple[bool, float, bool]]] = defaultdict(list)
     stored: dict[tuple, dict] = {}
     for one in trials:
         for row in one["rows"]:
-            said["kdbench"].append((row["share"], row["verdict"] == "regressed"))
             place = (one["machine"], one["threads"], row["class"])
-            if place in stored:
-                before = stored[place]
-                said["median 5 % over a stored one"].append(
-                    (row["share"], row["median"][1] > 1.05 * before["median"][0])
-                )
-                said["mean 10 % over a stored one"].append((row["share"], row["mean"][1] > 1.10 * before["mean"][0]))
+            slower = {
+                "kdbench": row["verdict"] == "regressed",
+                "asv's rule, side by side": row["u"] < 0.002 and row["median"][1] > 1.1 * row["median"][0],
+            }
+            if before := stored.get(place):
+                slower["median 5 % over a stored one"] = row["median"][1] > 1.05 * before["median"][0]
+                slower["mean 10 % over a stored one"] = row["mean"][1] > 1.10 * before["mean"][0]
             stored[place] = row
-            slower = row["u"] < 0.002 and row["median"][1] > 1.1 * row["median"][0]
-            said["asv's rule, side by side"].append((row["share"], slower))
+            for name, word in slower.items():
+                said[name].append((one["loaded"], row["share"], bool(word)))
     return said
 
 
+def told(loaded: bool) -> str:
+    return "loaded" if loaded else "calm"
+
+
+def share_of(found: list[bool]) -> str:
+    return f"{sum(found)} of {len(found)}" if found else "-"
+
+
 def report(trials: list[dict], truths: dict) -> tuple[str, bool]:
-    rows = [(one, row) for one in trials for row in one["rows"]]
-    null = [row for _, row in rows if row["share"] == 0]
+    if not trials:
+        return f"No trial of rule {RULE} yet.\n", False
+    rows = [{**row, "loaded": one["loaded"]} for one in trials for row in one["rows"]]
+    null = [row for row in rows if row["share"] == 0]
     alarms = sum(row["verdict"] == "regressed" for row in null)
     bound = binomtest(alarms, len(null)).proportion_ci(0.90, method="exact").high
-    calm = [row for one, row in rows if not one["loaded"]]
+    calm = [row for row in null if not row["loaded"]]
     noisy = sum(row["verdict"] == "noisy" for row in calm) / max(len(calm), 1)
-    seconds = statistics.fmean(one["seconds"] / len(one["rows"]) for one in trials)
+    seconds, slower = (
+        statistics.fmean(row["seconds"] for row in part) for part in (null, [r for r in rows if r["share"]])
+    )
     head = f"**False alarms**: {alarms} of {len(null)} unchanged programs are called slower; the rate is at most {bound:.2%} "
-    head += f"(one-sided 95 %, exact). `noisy` where nothing loads the machine: {noisy:.1%}. A pair takes {seconds:.1f} s on average."
+    head += f"(one-sided 95 %, exact). `noisy` where nothing loads the machine: {noisy:.1%}. An unchanged pair takes "
+    head += f"{seconds:.1f} s on average, a slower one, which is looked at twice, {slower:.1f} s."
     lines = [
         f"{len(trials)} trials of {len(CLASSES)} programs; {', '.join(sorted({one['machine'] for one in trials}))}.",
         "",
         head,
         "",
-        "| slower by about | true, median | called slower, 100 us and more | below 100 us | not decided | called faster or ok |",
-        "|---:|---:|---:|---:|---:|---:|",
+        "| slower by about | true, median | machine | called slower, 100 us and more | below 100 us | not decided | called faster or ok |",
+        "|---:|---:|---|---:|---:|---:|---:|",
     ]
-    holds = (alarms <= 3 * max(len(null) / 600, 1)) and noisy <= 0.1 and seconds <= 3
-    for share in SHARES:
-        mine = [row for _, row in rows if row["share"] == share and rises(truths[row["class"]])]
+    holds = alarms <= 3 * max(len(null) / 600, 1) and noisy <= 0.1 and seconds <= 3
+    for share, loaded in itertools.product(SHARES, (False, True)):
+        mine = [
+            row for row in rows if row["share"] == share and row["loaded"] == loaded and rises(truths[row["class"]])
+        ]
         if not mine:
             continue
-        parts = [[row for row in mine if (row["us"] >= 100) is big] for big in (True, False)]
-        red = [sum(row["verdict"] == "regressed" for row in part) for part in parts]
+        red = [[row["verdict"] == "regressed" for row in mine if (row["us"] >= 100) is big] for big in (True, False)]
         true = statistics.median(truths[row["class"]][str(share)]["true"] for row in mine)
         open_ = sum(row["verdict"] in ("inconclusive", "noisy") for row in mine)
         rest = sum(row["verdict"] in ("ok", "improved") for row in mine)
-        cells = [f"{got} of {len(part)}" for got, part in zip(red, parts, strict=True)]
-        lines.append(f"| {share:.1%} | {true:+.2%} | {cells[0]} | {cells[1]} | {open_} | {rest} |")
-        if share == 0.02:
-            holds &= sum(red) >= 0.95 * len(mine)
-        if share == 0.01:
-            holds &= red[0] >= 0.90 * len(parts[0])
-    lines += ["", "| rule | false alarms | 0.5 % | 1 % | 2 % | 5 % |", "|---|---:|---:|---:|---:|---:|"]
-    for name, said in rules(trials).items():
-        cells = []
-        for share in (0.0, *SHARES):
-            found = [word for planned, word in said if planned == share]
-            cells.append(f"{sum(found)} of {len(found)}")
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    lines += ["", "| class | us | processes, mean | floor, median | false alarms |", "|---|---:|---:|---:|---:|"]
-    for of in CLASSES:
-        mine = [row for row in null if row["class"] == of.name]
+        lines.append(
+            f"| {share:.1%} | {true:+.2%} | {told(loaded)} | {share_of(red[0])} | {share_of(red[1])} | {open_} | {rest} |"
+        )
+    for share, least, parts in ((0.02, 0.95, (True, False)), (0.01, 0.90, (True,))):
+        red = [
+            row["verdict"] == "regressed"
+            for row in rows
+            if row["share"] == share and (row["us"] >= 100) in parts and rises(truths[row["class"]])
+        ]
+        holds &= sum(red) >= least * len(red)
+    lines += ["", "![power by class](gate-power.svg)", ""]
+    lines += ["| rule | machine | false alarms | 0.5 % | 1 % | 2 % | 5 % |", "|---|---|---:|---:|---:|---:|---:|"]
+    for (name, said), loaded in itertools.product(rules(trials).items(), (False, True)):
+        cells = [
+            share_of([word for busy, planned, word in said if (busy, planned) == (loaded, share)])
+            for share in (0.0, *SHARES)
+        ]
+        lines.append(f"| {name} | {told(loaded)} | {' | '.join(cells)} |")
+    lines += [
+        "",
+        "| class | us | machine | seconds | processes | floor, median | false alarms |",
+        "|---|---:|---|---:|---:|---:|---:|",
+    ]
+    for kind, loaded in itertools.product(CLASSES, (False, True)):
+        mine = [row for row in null if (row["class"], row["loaded"]) == (kind.name, loaded)]
         if mine:
             us, floor = (statistics.median(row[key] for row in mine) for key in ("us", "floor"))
-            bouts = statistics.fmean(row["bouts"] for row in mine)
-            red = sum(row["verdict"] == "regressed" for row in mine)
-            lines.append(f"| {of.name} | {us:,.1f} | {bouts:.1f} | {floor:.2%} | {red} of {len(mine)} |")
+            took, bouts = (statistics.fmean(row[key] for row in mine) for key in ("seconds", "bouts"))
+            red = share_of([row["verdict"] == "regressed" for row in mine])
+            lines.append(
+                f"| {kind.name} | {us:,.1f} | {told(loaded)} | {took:.1f} | {bouts:.1f} | {floor:.2%} | {red} |"
+            )
     return "\n".join(lines) + "\n", holds
+
+
+@settings()
+def power(trials: list[dict], truths: dict, to: Path) -> None:
+    """Draw how many of the slower programs of each class are called so, by how much slower they are."""
+    figure = blank(7.2)
+    panels, _ = grid(figure, len(CLASSES), 1.4)
+    rows = [{**row, "loaded": one["loaded"]} for one in trials for row in one["rows"]]
+    for kind, panel in zip(CLASSES, panels, strict=True):
+        for loaded, colour in ((False, COLOURS[4]), (True, COLOURS[2])):
+            red = {
+                100 * truths[kind.name][str(share)]["true"]: [
+                    row["verdict"] == "regressed"
+                    for row in rows
+                    if (row["class"], row["share"], row["loaded"]) == (kind.name, share, loaded)
+                ]
+                for share in SHARES
+            }
+            points = sorted((true, 100 * statistics.fmean(found)) for true, found in red.items() if found)
+            panel.plot(*zip(*points, strict=True) if points else ([], []), "o-", color=colour, markersize=3)
+        panel.set(title=kind.name, ylim=(-5, 105), ylabel="called slower, %", xlabel="truly slower, %")
+    finish(figure, [[entry(told(loaded), color=COLOURS[2 if loaded else 4]) for loaded in (False, True)]], [])
+    save(figure, to)
 
 
 def main() -> int:
@@ -298,6 +357,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="kdbench-gate-") as scratch:
         truths = truth(Path(scratch))
         trials = [json.loads(line) for line in TRIALS.read_text().splitlines()] if TRIALS.exists() else []
+        trials = [one for one in trials if one.get("rule") == RULE]
+        TRIALS.write_text("".join(json.dumps(one) + "\n" for one in trials), encoding="utf-8")
         for number in range(len(trials), len(trials) + given.trials):
             if time.monotonic() - start > 60 * given.minutes:
                 break
@@ -305,6 +366,8 @@ def main() -> int:
             with TRIALS.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(trials[-1]) + "\n")
     text, holds = report(trials, truths)
+    if trials:
+        power(trials, truths, HERE / "gate-power.svg")
     (HERE / "gate.md").write_text(f"# The speed gate: false alarms and power\n\n{text}", encoding="utf-8")
     print(text, end="")
     return 0 if holds else 1

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from kdbench import drop
 from kdbench.budgets import ended, judged_budgets
 from kdbench.drop import MARGIN
-from kdbench.likeness import apart, moved_structures, speed_note, suspects_of
+from kdbench.likeness import ONE_RUNTIME, apart, speed_note, suspects_of
 from kdbench.measures.metric import METRICS
 from kdbench.verdict import Comparison, Verdict, Word
 
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
     from kdbench.drop import Drop
     from kdbench.records import Record, Run
-    from kdbench.rematch import Moved
-    from kdbench.slowdown import Judged
+    from kdbench.rematch import Rematch
 
     Correct = Mapping[str, NDArray[np.bool_]]
 
@@ -63,15 +62,16 @@ def compare(
     *,
     right: tuple[Correct, Correct] = ({}, {}),
     margin: float = MARGIN,
-    speeds: Mapping[Moved, Judged] | None = None,
+    rematched: Mapping[str, Rematch] | None = None,
+    by: str = ONE_RUNTIME,
 ) -> Comparison:
     """What changed from ``base`` to ``new``: exact facts, quality, how cases ended, the budgets of ``new``'s suite.
 
     An exact fact may grow worse by the share ``allowances[metric]`` of its old value (default 0). Quality is judged
     as ``drop`` says, by ``right``: which items the program of each case had right, before and after. What else follows
     from predictions is judged only where there is an allowance for it: a run keeps no outputs to test it by.
-    ``speeds``: what ``rematch.rematches`` says of structures that changed; without it no speed is judged, as the notes
-    say.
+    ``rematched``: what ``rematch.rematches`` says of structures that changed, by case; without it neither speed nor
+    peak memory is judged, as the notes say. ``by``: what ran them, in words.
     """
     suspects = suspects_of(base, new)
     if reason := apart(base.suite, new.suite):
@@ -89,8 +89,9 @@ def compare(
         replace(verdict, verdict=word, reason=f"{verdict.reason}{why}")
         for (verdict, _), (word, why) in zip(rules.drops, said, strict=True)
     ]
-    verdicts += _speeds(base, new, speeds or {})
-    notes = [speed_note(base, new, judged=len(speeds or {}))]
+    for case, rematch in (rematched or {}).items():
+        verdicts += rematch.verdicts(case)
+    notes = [speed_note(base, new, len(rematched or {}), by)]
     if old and new.partial:
         notes.append(f"the new run is partial: {len(old)} cases of the base were left out")
     elif old:
@@ -104,16 +105,6 @@ def compare(
         for verdict in verdicts
     ]
     return Comparison(new.name, base.id, new.id, (*told, *judged_budgets(new)), suspects, tuple(notes))
-
-
-def _speeds(base: Run, new: Run, speeds: Mapping[Moved, Judged]) -> Iterable[Verdict]:
-    """The verdicts on changed structures, at the first case of each."""
-    for moved, (_, record) in moved_structures(base, new).items():
-        if moved in speeds:
-            judged = speeds[moved]
-            slow = judged.slowdown
-            was, now = (slow.base_ns / 1e6, slow.new_ns / 1e6) if slow else (None, None)
-            yield Verdict(record.case, "latency_ms", judged.verdict, was, now, judged.reason)
 
 
 def _case(base: Record | None, new: Record, rules: _Rules) -> Iterable[Verdict]:
@@ -150,10 +141,11 @@ def _facts(base: Record, new: Record, rules: _Rules) -> Iterable[Verdict]:
         elif metric.id in _LEARNT:
             yield _followed(new.case, metric.id, before, after, rules)
         else:
-            yield _fact(new.case, metric.id, before, after, rules.allowances.get(metric.id, 0.0))
+            yield fact(new.case, metric.id, before, after, rules.allowances.get(metric.id, 0.0))
 
 
-def _fact(case: str, metric: str, before: float, after: float, allowance: float) -> Verdict:
+def fact(case: str, metric: str, before: float, after: float, allowance: float) -> Verdict:
+    """The verdict on an exact fact, which may grow worse by the share ``allowance`` of what it was."""
     if math.isclose(before, after, rel_tol=_ROUNDING.get(metric, 1e-12), abs_tol=0.0):
         return Verdict(case, metric, "ok", before, after, "unchanged")
     worse = (after - before) * (1 if METRICS[metric].better == "lower" else -1)
@@ -169,7 +161,7 @@ def _fact(case: str, metric: str, before: float, after: float, allowance: float)
 
 def _followed(case: str, metric: str, before: float, after: float, rules: _Rules) -> Verdict:
     """What follows from predictions or weights moves with them: judged where there is an allowance, else shown."""
-    verdict = _fact(case, metric, before, after, rules.allowances.get(metric, 0.0))
+    verdict = fact(case, metric, before, after, rules.allowances.get(metric, 0.0))
     if verdict.reason == "unchanged" or metric in rules.allowances:
         return verdict
     return replace(verdict, verdict="inconclusive", reason=f"{verdict.reason}: {FOLLOWED}")

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from kdbench.records import Record, Run
+    from kdbench.devices.device import Device
+    from kdbench.records import Run
 
 
 def suspects_of(base: Run, new: Run) -> tuple[str, ...]:
@@ -60,32 +61,48 @@ def _differ(one: Mapping[str, Any], other: Mapping[str, Any], key: str) -> bool:
     return bool(one.get(key) != other.get(key))
 
 
-def moved_structures(base: Run, new: Run) -> dict[tuple[str, str, str], tuple[Record, Record]]:
-    """The programs whose speed may have changed, by (old structure, new structure, device): the first case of each.
+def met_structures(base: Run, new: Run) -> dict[tuple[str, str, str], str]:
+    """Which structure stands where another stood: (old structure, new structure, device), and the first such case."""
+    old = {record.case: record.structure for record in base.records}
+    met: dict[tuple[str, str, str], str] = {}
+    for record in new.records:
+        known = old.get(record.case)
+        if known and record.structure:
+            met.setdefault((known, record.structure, record.device), record.case)
+    return met
+
+
+def moved_structures(base: Run, new: Run) -> dict[tuple[str, str, str], str]:
+    """The programs whose speed may have changed, as ``met_structures``.
 
     Programs of one structure run alike, whatever their weights; so all others are proven to run as before. Under
     another executorch every program may run otherwise.
     """
     runtimes = [run.provenance.libraries.get("executorch") for run in (base, new)]
-    old = {record.case: record for record in base.records}
-    moved: dict[tuple[str, str, str], tuple[Record, Record]] = {}
-    for record in new.records:
-        known = old.get(record.case)
-        if known is None or not known.structure or not record.structure:
-            continue
-        if known.structure != record.structure or runtimes[0] != runtimes[1]:
-            moved.setdefault((known.structure, record.structure, record.device), (known, record))
-    return moved
+    return {
+        key: case for key, case in met_structures(base, new).items() if key[0] != key[1] or runtimes[0] != runtimes[1]
+    }
 
 
-def speed_note(base: Run, new: Run, judged: int = 0) -> str:
-    """What can be said of speed and memory beside the ``judged`` structures that were run side by side."""
+ONE_RUNTIME = "both on the executorch that is installed"
+"""What served both sides of whatever was run."""
+
+
+def served(runtime: Device | None) -> str:
+    """What served both sides where ``runtime``, if any, runs base's programs, in words."""
+    if runtime is None:
+        return ONE_RUNTIME
+    return f"base's by {runtime.runtime}, new ones by the executorch that is installed, processes taking turns"
+
+
+def speed_note(base: Run, new: Run, judged: int = 0, by: str = ONE_RUNTIME) -> str:
+    """What can be said of speed and memory where ``judged`` structures were run ``by`` what, in words."""
     moved = len(moved_structures(base, new))
-    if not moved:
-        return "speed and memory need no judging: every structure is the base's, on the same executorch"
-    others = len({record.structure for record in new.records if record.structure}) - moved
+    others = len({record.structure for record in new.records if record.structure}) - max(moved, judged)
     same = f"; {others} others are the base's, so they run alike" if others > 0 else ""
     if judged:
-        runtime = "both on the executorch that is installed"
-        return f"{judged} changed structures were run beside the base's, {runtime}{same}; peak memory is not judged"
+        left = f"; {moved - judged} are on devices that count and cannot time" if moved > judged else ""
+        return f"{judged} structures were run beside the base's, {by}{left}{same}"
+    if not moved:
+        return "speed and memory need no judging: every structure is the base's, on the same executorch"
     return f"speed and memory of {moved} changed structures are not judged{same}"

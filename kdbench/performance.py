@@ -40,7 +40,7 @@ class Places:
 class Judge:
     """What a performance is compared with, and how much worse it may be (see ``gate.compare``).
 
-    ``effect``: the least slow-down that counts (``rematch.rematches``), None where no speed is to be judged.
+    ``effect``: the least slow-down that counts (``rematch.rematches``), None where nothing is to be run.
     """
 
     base: Side
@@ -138,9 +138,9 @@ class Performance:
             judge = self.judge
             unlimited = run.model_copy(update={"suite": run.suite | {"budgets": {}}})  # budgets have items of their own
             store, effect = Store(places.store), judge.effect
-            speeds = rematches(judge.base, Side(folder, run), store, effect=effect) if effect is not None else {}
+            again = rematches(judge.base, Side(folder, run), store, effect=effect) if effect is not None else {}
             comparison = compare(
-                judge.base.run, unlimited, judge.allowances, right=right, margin=judge.margin, speeds=speeds
+                judge.base.run, unlimited, judge.allowances, right=right, margin=judge.margin, rematched=again
             )
         records = {record.case: record for record in run.records}
         compared = by_case(comparison, list(records)) if comparison else {}

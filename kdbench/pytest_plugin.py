@@ -25,7 +25,10 @@ _OPTIONS: tuple[tuple[str, dict[str, str | bool]], ...] = (
     ("--kdbench-allow", {"action": "append", "help": "how much worse an exact fact may become: METRIC=PERCENT%%"}),
     ("--kdbench-margin", {"help": "how far quality may fall, in points (default 0.5)"}),
     ("--kdbench-slower", {"help": "the least slow-down that counts: PERCENT%% (default 0.5%%)"}),
-    ("--kdbench-exact", {"action": "store_true", "help": "judge no speed: run no program beside the baseline's"}),
+    (
+        "--kdbench-exact",
+        {"action": "store_true", "help": "run nothing beside the baseline's programs: judge no speed, no memory"},
+    ),
     ("--kdbench-store", {"help": "where checkpoints, programs and predictions are kept (else KDBENCH_STORE)"}),
     ("--kdbench-results", {"help": "where runs are written (else KDBENCH_RESULTS, else results)"}),
 )

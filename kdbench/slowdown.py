@@ -1,11 +1,17 @@
 """Slow-downs: whether new programs are slower than those they replace, from duels fought until it is clear.
 
 The unit is the fresh process, of which a bout is one: what differs between processes (where things lie in memory) is
-then inside the interval. A program is ``regressed`` if a one-sided t test over its bouts, Holm-corrected for all that
-are judged together, says that it is slower, by at least the least effect, and a second look in fresh processes says so
-again. It is ``ok`` if it is shown to be slower by less than the effect. Undecided duels go on, and so do those in which
-two copies of base differ by more than the effect; what stays undecided is ``inconclusive``, or ``noisy`` where two
-copies differ by more than ``NOISY``. A program that does not run is ``incomparable``.
+then inside the interval. All duels of a comparison are fought bout by bout, and looked at together after each one from
+the third on. A program is called slower if a one-sided t test over its bouts, Holm-corrected for all that are judged
+together, says so, by at least the least effect. Looking often finds more by chance, so each look has a level of its own
+by which all of them hold ``LEVEL`` (``LOOK``; simulated). What is called slower is looked at a second time, in as many
+fresh processes, tested at ``LEVEL`` among all that are: only what is slower there too is ``regressed``, so that however
+the first look came about, unchanged programs are called so in at most one of a hundred comparisons.
+
+A program is ``ok`` if it is shown to be slower by less than the effect. Undecided duels go on, and so do those in which
+two copies of base differ by more than the effect, as long as more processes may help; what stays undecided is
+``inconclusive``, or ``noisy`` where two copies differ by more than ``NOISY``. A program that does not run is
+``incomparable``.
 """
 
 from __future__ import annotations
@@ -19,23 +25,23 @@ from scipy import special
 
 from kdbench import stats
 from kdbench.errors import StageError
-from kdbench.measures.duel import fight
-from kdbench.store import file_sha256
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from kdbench.devices.device import Device
-    from kdbench.measures.duel import Bout, Duellists
+    from kdbench.measures.duel import Bout, Duellists, Ground
 
 EFFECT = 0.005
 """The least slow-down that anyone is told of, as a share."""
 
 LEVEL = 0.01
-"""How often programs of which none became slower may hold one that is called so, before the second look."""
+"""How often programs of which none became slower may hold one that is called so."""
 
-BOUTS, MOST = 5, 15
-"""Processes of a duel at first, and at most."""
+LOOK = LEVEL / 3
+"""The level of each look, by which all of them together keep within ``LEVEL`` (simulated: 0.9 % among 12 programs)."""
+
+FIRST, BOUTS, MOST = 3, 5, 15
+"""Processes of a duel before the first look, before it is given up and in a second look at least, and at most."""
 
 NOISY = 0.02
 """A difference between two copies of one program that leaves nothing to be said."""
@@ -49,7 +55,7 @@ class Slowdown:
 
     ``share``, ``low``, ``high``: the change and its 95 % interval; ``p``: that new is slower, and ``p_faster``, each
     one-sided and for this duel alone; ``effect``: the least change that counts here, never below what the 99th
-    percentile of no change at all would be (``floor``).
+    percentile of no change at all would be (``floor``; ``least``: after ``MOST`` processes that vary as these do).
     """
 
     bouts: int
@@ -61,6 +67,7 @@ class Slowdown:
     p: float
     p_faster: float
     floor: float
+    least: float
     effect: float
 
 
@@ -82,8 +89,9 @@ def slowdown_of(bouts: Sequence[Bout], effect: float = EFFECT) -> Slowdown:
     interval = stats.paired_t(moved, zero)
     assert interval is not None  # two bouts at least
     # Copies of one program differ by nothing but noise, so that their mean is known, and the squares have n degrees.
-    error = math.sqrt(float(np.mean(still**2)) / n)
-    floor = math.expm1(float(special.stdtrit(n, 0.99)) * error)
+    # New is held against the mean of both, which varies by three quarters of what one copy does against the other.
+    error = math.sqrt(0.75 * float(np.mean(still**2)))
+    floor, least = (math.expm1(float(special.stdtrit(n, 0.99)) * error / math.sqrt(of)) for of in (n, max(n, MOST)))
     return Slowdown(
         bouts=n,
         base_ns=float(np.median([one.base_ns for one in bouts])),
@@ -94,12 +102,13 @@ def slowdown_of(bouts: Sequence[Bout], effect: float = EFFECT) -> Slowdown:
         p=stats.paired_t_below(zero, moved),
         p_faster=stats.paired_t_below(moved, zero),
         floor=floor,
+        least=least,
         effect=max(effect, floor),
     )
 
 
 def judge(
-    device: Device,
+    ground: Ground,
     duels: Mapping[str, Duellists],
     *,
     effect: float = EFFECT,
@@ -107,80 +116,86 @@ def judge(
     seed: int = 0,
     tell: Callable[[float, str], None] = lambda _done, _text: None,
 ) -> dict[str, Judged]:
-    """The verdict on the speed of every new program, by name; files that are the same are not run."""
-    judged = {name: Judged("ok", "the same file", None) for name, one in duels.items() if _same(one)}
+    """The verdict on the speed of every new program, by name; files that are alike there are not run."""
+    judged = {name: Judged("ok", "the same file", None) for name, one in duels.items() if ground.alike(one)}
     bouts: dict[str, list[Bout]] = {name: [] for name in duels if name not in judged}
 
-    def more(names: Sequence[str], of: dict[str, list[Bout]], start: int, what: str) -> None:
-        for place in range(BOUTS):
-            for name in [name for name in names if name in of]:
-                tell(place / BOUTS, f"{what}, process {start + place + 1}: {name}")
-                try:
-                    of[name].append(fight(device, duels[name], seed * 1000 + start + place, threads))
-                except StageError as error:
-                    del of[name]
-                    judged[name] = Judged("incomparable", f"speed not judged: {error.reason}", None)
+    def more(names: Sequence[str], of: dict[str, list[Bout]], place: int, what: str, first: int = 0) -> None:
+        for name in names:
+            tell(place / MOST, f"{what}, process {place + 1}: {name}")
+            try:
+                of[name].append(ground.fight(duels[name], seed * 1000 + first + place, threads))
+            except StageError as error:
+                del of[name]
+                judged[name] = Judged("incomparable", f"speed not judged: {error.reason}", None)
 
     found: dict[str, Slowdown] = {}
     said: dict[str, Said] = {}
     going = list(bouts)
-    for start in range(0, MOST, BOUTS):
-        more(going, bouts, start, "duel")
-        found = {name: slowdown_of(fought, effect) for name, fought in bouts.items()}
-        said = verdicts(found)
-        going = [name for name in bouts if said[name] == "inconclusive" or _blurred(said[name], found[name], effect)]
+    for place in range(MOST):
+        more(going, bouts, place, "duel")
+        going = [name for name in going if name in bouts]
+        if place + 1 < FIRST:
+            continue
+        found = {name: found[name] for name in found if name in bouts}
+        found |= {name: slowdown_of(bouts[name], effect) for name in going}
+        said = verdicts(found, LOOK)
+        going = [name for name in going if _open(said[name], found[name], effect)]
         if not going:
             break
     again: dict[str, list[Bout]] = {name: [] for name, word in said.items() if word == "regressed"}
-    more(list(again), again, MOST, "second look")
+    for place in range(MOST):
+        more([name for name in again if place < max(found[name].bouts, BOUTS)], again, place, "second look", MOST)
+    looks = {name: slowdown_of(fought, effect) for name, fought in again.items()}
+    confirmed = verdicts(looks, LEVEL)
     for name, slowdown in found.items():
         if name not in judged:
-            look = slowdown_of(again[name], effect) if name in again else None
-            judged[name] = _judged(said[name], slowdown, look)
+            judged[name] = _judged(said[name], slowdown, looks.get(name), confirmed.get(name), ground)
     return {name: judged[name] for name in duels}
 
 
-def _same(duel: Duellists) -> bool:
-    return file_sha256(duel.base) == file_sha256(duel.new)
-
-
-def _judged(word: Said, slowdown: Slowdown, look: Slowdown | None) -> Judged:
-    """The verdict, after a second look where there was one."""
+def _judged(word: Said, slowdown: Slowdown, look: Slowdown | None, seen: Said | None, ground: Ground) -> Judged:
+    """The verdict, after a second look that saw something, where there was one."""
     second = ""
     if look is not None:
-        agrees = look.p <= LEVEL and look.share >= look.effect
-        word = "regressed" if agrees else "inconclusive"
-        second = f"; a second look in {look.bouts} fresh processes: {look.share:+.2%}"
-        second += "" if agrees else ", which does not show it"
+        word = "regressed" if seen == "regressed" else "inconclusive"
+        second = f"; a second look in {look.bouts} fresh {ground.unit}: {look.share:+.2%}"
+        second += "" if seen == "regressed" else ", which does not show it"
     if word == "inconclusive" and slowdown.floor > NOISY:
         word = "noisy"
-    return Judged(word, _reason(slowdown) + second, slowdown)
+    return Judged(word, _reason(slowdown, ground) + second, slowdown)
 
 
-def verdicts(found: Mapping[str, Slowdown]) -> dict[str, Said]:
-    """What is said of each before any second look, all of them being judged together."""
+def verdicts(found: Mapping[str, Slowdown], level: float = LEVEL) -> dict[str, Said]:
+    """What one look says of each, all of them being judged together."""
     names = list(found)
     if not names:
         return {}
     slower = dict(zip(names, stats.holm([found[name].p for name in names]).tolist(), strict=True))
     faster = dict(zip(names, stats.holm([found[name].p_faster for name in names]).tolist(), strict=True))
-    return {name: _said(found[name], slower[name], faster[name]) for name in names}
+    return {name: _said(found[name], slower[name] <= level, faster[name] <= level) for name in names}
 
 
-def _blurred(word: Said, one: Slowdown, effect: float) -> bool:
-    """Whether a change that counts may hide behind what two copies of one program differ by."""
-    return word == "ok" and one.floor > effect
-
-
-def _said(one: Slowdown, slower: float, faster: float) -> Said:
-    if slower <= LEVEL and one.share >= one.effect:
+def _said(one: Slowdown, slower: bool, faster: bool) -> Said:
+    if slower and one.share >= one.effect:
         return "regressed"
-    if faster <= LEVEL and one.share <= -one.effect:
+    if faster and one.share <= -one.effect:
         return "improved"
     return "ok" if one.high <= one.effect <= NOISY else "inconclusive"
 
 
-def _reason(one: Slowdown) -> str:
+def _open(word: Said, one: Slowdown, effect: float) -> bool:
+    """Whether more processes may say more: whether a change that counts hides in the noise, and would come out."""
+    if word in ("regressed", "improved") or max(one.high, -one.low, one.floor) <= effect:
+        return False
+    if one.bouts < BOUTS:
+        return True
+    if word == "ok":
+        return one.least <= effect
+    return one.least <= max(NOISY, abs(one.share))
+
+
+def _reason(one: Slowdown, ground: Ground) -> str:
     moved = f"{one.base_ns / 1e3:.4g} us -> {one.new_ns / 1e3:.4g} us, {one.share:+.2%}"
-    interval = f"95 % interval {one.low:+.2%} to {one.high:+.2%} over {one.bouts} processes"
-    return f"{moved} side by side ({interval}; {one.effect:.2%} counts, two copies of base differ by {one.floor:.2%})"
+    interval = f"95 % interval {one.low:+.2%} to {one.high:+.2%} over {one.bouts} {ground.unit}"
+    return f"{moved} {ground.told} ({interval}; {one.effect:.2%} counts, no change at all reaches {one.floor:.2%})"

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 BASELINE = "baseline"
 """The measure of these items: ``-m "kdbench(measure='baseline')"`` chooses them alone."""
 
-SPEED = "latency_ms"
-"""The metric that a rematch of two programs judges."""
+REMATCHED = ("latency_ms", "peak_rss_bytes")
+"""The metrics that a rematch of two programs judges."""
 
 STATUS = "status"
 """How a case ended; its item also reports what has no item of its own."""
@@ -94,12 +94,13 @@ class LostCases(pytest.Item):
 
 
 def judged_metrics(judge: Judge, case: str) -> dict[str, str]:
-    """What there is an item for, by its name: how the case ended, every exact figure that the baseline has, and speed.
+    """What there is an item for, by its name: how the case ended, every exact figure that the baseline has, speed
+    and peak memory.
 
-    The speed of a structure that changed is reported by the first of its cases; no other can have become slower.
+    The last two of a structure that changed are reported by the first of its cases; no other can have become worse.
     """
     base = next((record for record in judge.base.run.records if record.case == case), None)
     known = base.metrics if base and base.status == "ok" else {}
     metrics = [name for name, metric in METRICS.items() if metric.tier == "exact" and known.get(name) is not None]
-    speed = [SPEED] * bool(base and base.structure and judge.effect is not None)
-    return {f"{BASELINE}:{metric}": metric for metric in (STATUS, *metrics, *speed)}
+    run = REMATCHED if base and base.structure and judge.effect is not None else ()
+    return {f"{BASELINE}:{metric}": metric for metric in (STATUS, *metrics, *run)}

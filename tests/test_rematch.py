@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from kdbench.devices.host import host
 from kdbench.gate import compare
 from kdbench.lowering.xnnpack import FP32
 from kdbench.rematch import rematches
@@ -50,17 +51,23 @@ def test_only_structures_that_changed_are_run_and_the_gate_tells_what_was_seen(t
     base = of(made_up.run(broken=False), KD8, OLD, programs["old"])
     new = of(base, KD8, NEW, programs["new"])
     told = []
-    speeds = rematches(*sides(tmp_path, base, new), store, tell=lambda _done, text: told.append(text))
-    assert list(speeds) == [(OLD, NEW, "host")]
-    (judged,) = speeds.values()
+    found = rematches(*sides(tmp_path, base, new), store, tell=lambda _done, text: told.append(text))
+    assert list(found) == [KD8]
+    (rematch,) = found.values()
+    judged, memory = rematch.speed, rematch.memory
     assert judged.slowdown is not None
-    assert judged.slowdown.bouts >= 5
+    assert judged.slowdown.bouts >= 3
     assert all(KD8 in text for text in told)
-    comparison = compare(base, new, speeds=speeds)
+    assert told[-1] == f"memory: {KD8}"
+    comparison = compare(base, new, rematched=found)
     (verdict,) = [verdict for verdict in comparison.verdicts if verdict.metric == "latency_ms"]
     assert (verdict.case, verdict.verdict, verdict.reason) == (KD8, judged.verdict, judged.reason)
     assert verdict.base == judged.slowdown.base_ns / 1e6
-    assert comparison.notes[0].startswith("1 changed structures were run beside the base's, both on the executorch ")
+    (verdict,) = [verdict for verdict in comparison.verdicts if verdict.metric == "peak_rss_bytes"]
+    assert (verdict.case, verdict.verdict, verdict.reason) == (KD8, memory.verdict, memory.reason)
+    assert (verdict.base, verdict.new) == (memory.base_bytes, memory.new_bytes)
+    assert verdict.new > 0
+    assert comparison.notes[0].startswith("1 structures were run beside the base's, both on the executorch that is ")
 
 
 def test_nothing_runs_where_nothing_changed(tmp_path, store):
@@ -71,19 +78,44 @@ def test_nothing_runs_where_nothing_changed(tmp_path, store):
 def test_lost_programs_and_other_inputs_are_incomparable(tmp_path, store, programs):
     base = of(of(made_up.run(broken=False), KD8, OLD, programs["old"]), SCRATCH8, "4" * 64, b"lost")
     new = of(of(base, KD8, WIDER, programs["wider"]), SCRATCH8, "5" * 64, programs["new"])
-    speeds = rematches(*sides(tmp_path, base, new), store)
-    told = {key[0]: judged for key, judged in speeds.items()}
-    assert {judged.verdict for judged in told.values()} == {"incomparable"}
-    assert told[OLD].reason == "speed not judged: it takes other inputs than the base's program"
-    assert "lacks the program of" in told["4" * 64].reason
-    assert compare(base, new, speeds=speeds).exit_code == 4
+    found = rematches(*sides(tmp_path, base, new), store)
+    told = {case: rematch.speed for case, rematch in found.items()}
+    assert {verdict.verdict for each in found.values() for verdict in each.verdicts("case")} == {"incomparable"}
+    assert told[KD8].reason == "speed not judged: it takes other inputs than the base's program"
+    assert "lacks the program of" in told[SCRATCH8].reason
+    assert compare(base, new, rematched=found).exit_code == 4
 
 
 def test_a_program_that_does_not_run_is_incomparable(tmp_path, store, programs, monkeypatch):
     monkeypatch.setattr("kdbench.rematch.load", lambda _kind, _name: lambda _full: Failing())
     base = of(made_up.run(broken=False), KD8, OLD, programs["old"])
-    (judged,) = rematches(*sides(tmp_path, base, of(base, KD8, NEW, programs["new"])), store).values()
-    assert (judged.verdict, judged.reason) == ("incomparable", "speed not judged: signal 11")
+    (found,) = rematches(*sides(tmp_path, base, of(base, KD8, NEW, programs["new"])), store).values()
+    assert (found.speed.verdict, found.speed.reason) == ("incomparable", "speed not judged: signal 11")
+    assert (found.memory.verdict, found.memory.reason) == ("incomparable", "memory not judged: signal 11")
+
+
+def test_where_another_runtime_runs_the_base_every_structure_is_run(tmp_path, store, programs):
+    class Elsewhere:
+        name, runtime = "host", "native executorch-1.4.0"
+
+        def run(self, job):
+            return host().run(job)
+
+    base = of(made_up.run(broken=False), KD8, OLD, programs["old"])
+    found = rematches(*sides(tmp_path, base, base), store, runtime=Elsewhere())
+    assert len(found) == 7
+    assert "in turns, base on native executorch-1.4.0, new on" in found[KD8].speed.reason
+    assert {each.speed.verdict for case, each in found.items() if case != KD8} == {"incomparable"}  # programs are lost
+    note = compare(base, base, rematched=found, by="base's by another").notes[0]
+    assert note == "7 structures were run beside the base's, base's by another"
+
+
+def test_nothing_is_run_on_a_device_that_counts(tmp_path, store, programs, monkeypatch):
+    monkeypatch.setattr("kdbench.rematch.load", lambda _kind, _name: lambda _full: Counting())
+    base = of(made_up.run(broken=False), KD8, OLD, programs["old"])
+    new = of(base, KD8, NEW, programs["new"])
+    assert rematches(*sides(tmp_path, base, new), store) == {}
+    assert compare(base, new).notes[0].startswith("speed and memory of 1 changed structures are not judged")
 
 
 class Failing:
@@ -91,3 +123,10 @@ class Failing:
         from kdbench.errors import StageError
 
         raise StageError("signal 11", status="crashed")
+
+
+class Counting(Failing):
+    name = runtime = untimed = ""
+
+    def count(self, _job):
+        raise AssertionError("exact counts are in the records")

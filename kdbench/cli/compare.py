@@ -1,21 +1,26 @@
-"""``kdbench compare``: what changed from a baseline or run to another run, as verdicts and an exit code."""
+"""``kdbench compare``: what changed from a baseline or run to another run, or from program to program, as verdicts."""
 
 from __future__ import annotations
 
 import sys
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import click
 
 from kdbench.cli import options
+from kdbench.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
-    from kdbench.rematch import Moved
+    from kdbench.devices.device import Device
+    from kdbench.rematch import Rematch
     from kdbench.side import Side
-    from kdbench.slowdown import Judged
+    from kdbench.verdict import Comparison
+
+_PROGRAM = ".pte"
 
 
 @click.command("compare")
@@ -34,13 +39,18 @@ if TYPE_CHECKING:
     help="How much worse an exact fact may become, such as size_bytes=0.5% (default: not at all).",
 )  # fmt: skip
 @click.option(
-    "--margin", default="0.5", show_default=True, metavar="POINTS", help="How far quality may fall, in points.",
+    "--margin", metavar="POINTS", help="How far quality may fall between two runs, in points (default: 0.5).",
 )  # fmt: skip
 @click.option(
     "--slower", default="0.5%", show_default=True, metavar="PERCENT%",
     help="The least slow-down that counts; never less than what two copies of one program differ by here.",
 )  # fmt: skip
-@click.option("--exact", is_flag=True, help="Run nothing: judge no speed.")
+@click.option("--exact", is_flag=True, help="Run nothing: judge neither speed nor peak memory.")
+@click.option("--device", help="Where two programs run (default: host); the cases of runs name theirs.")
+@click.option(
+    "--base-runtime", type=click.Path(exists=True, file_okay=False, path_type=Path), metavar="DIR",
+    help="The executorch that runs the base's programs: a virtual environment or its site-packages.",
+)  # fmt: skip
 @options.store
 @options.results
 def command(
@@ -49,38 +59,45 @@ def command(
     form: str,
     outputs: tuple[Path, ...],
     allowed: tuple[str, ...],
-    margin: str,
+    margin: str | None,
     slower: str,
     exact: bool,
+    device: str | None,
+    base_runtime: Path | None,
     store: Path | None,
     results: Path,
 ) -> int:
-    """Judge NEW against BASE: exact facts, quality, failed cases, the suite's budgets, and speed.
+    """Judge NEW against BASE: two runs, or two programs.
 
-    Programs whose structure changed are run side by side with the base's, in a few seconds each; programs of one
-    structure run alike and are not run.
+    Of runs: exact facts, quality, failed cases, the suite's budgets, speed and peak memory. Programs whose structure
+    changed are run side by side with the base's, in a few seconds each; programs of one structure run alike and are
+    not run. NEW is a run; BASE a run, a baseline's folder, or "baseline" for that of NEW's suite (baseline:SUITE for
+    another's).
 
-    NEW is a run; BASE a run, a baseline's folder, or "baseline" for that of NEW's suite (baseline:SUITE for another's).
-    In a job of GitHub Actions the job's summary and annotations are written too.
+    Of programs, two files whose names end in .pte: exact facts, speed and peak memory. They say nothing of quality.
+
+    One executorch, the installed one, serves both sides, so what a new one makes slower by itself is not seen. With
+    --base-runtime every program is run, the base's by the executorch there, in processes that take turns. In a job of
+    GitHub Actions the job's summary and annotations are written too.
 
     Exit code 0: nothing is shown to be worse; 1: regressed or budget broken; 4: no baseline, or not comparable.
     """
     from kdbench import allowance
-    from kdbench.gate import compare
-    from kdbench.likeness import apart
     from kdbench.review import FORMATS, to_github, write
-    from kdbench.side import BASELINE, side
 
     allowances = dict(allowance.allowance(text) for text in allowed)
-    points = allowance.margin(margin)
+    points = None if margin is None else allowance.margin(margin)
     share = allowance.effect(slower)
     files = {path: _form(path) for path in outputs}
-    named = None if base == BASELINE else side(base, results)  # whoever names two wrong ones hears of the first
-    after = side(new, results)
-    before = named or side(base, results, after.run.name)
-    right = before.correct(), after.correct()
-    speeds = {} if exact or apart(before.run.suite, after.run.suite) else _speeds(before, after, share, store)
-    comparison = compare(before.run, after.run, allowances, right=right, margin=points, speeds=speeds)
+    effect = None if exact else share
+    if exact and base_runtime is not None:
+        raise UsageError("--base-runtime says what runs the base's programs; with --exact nothing is run")
+    if _are_programs(base, new):
+        comparison = _programs(Path(base), Path(new), allowances, points, effect, device or "host", base_runtime)
+    elif device is not None:
+        raise UsageError(f"--device {device!r} says where two programs run; the cases of runs name their devices")
+    else:
+        comparison = _runs(base, new, allowances, points, effect, base_runtime, store, results)
     click.echo(FORMATS[form](comparison), nl=False)
     for path, wanted in files.items():
         write(path, FORMATS[wanted](comparison))
@@ -88,29 +105,97 @@ def command(
     return comparison.exit_code
 
 
-def _speeds(before: Side, after: Side, share: float, store: Path | None) -> Mapping[Moved, Judged]:
-    """The verdicts on structures that changed; torch is not imported where none did."""
+def _are_programs(base: str, new: str) -> bool:
+    """Whether two programs are named, not two runs. Raises UsageError."""
+    programs = [name for name in (base, new) if name.endswith(_PROGRAM)]
+    if len(programs) == 1:
+        other = new if programs == [base] else base
+        raise UsageError(f"{programs[0]} is a program, {other!r} is none: compare two {_PROGRAM} files or two runs")
+    return bool(programs)
+
+
+def _programs(
+    base: Path,
+    new: Path,
+    allowances: Mapping[str, float],
+    margin: float | None,
+    effect: float | None,
+    device: str,
+    base_runtime: Path | None,
+) -> Comparison:
+    if margin is not None:
+        raise UsageError("--margin judges nothing between two programs: they say nothing of quality")
+    from kdbench.swap import swap
+
+    runtime = _runtime(base_runtime)
+    with _shown() as tell:
+        return swap(base, new, allowances, device=device, effect=effect, runtime=runtime, tell=tell)
+
+
+def _runs(
+    base: str,
+    new: str,
+    allowances: Mapping[str, float],
+    margin: float | None,
+    effect: float | None,
+    base_runtime: Path | None,
+    store: Path | None,
+    results: Path,
+) -> Comparison:
+    from kdbench.drop import MARGIN
+    from kdbench.gate import compare
+    from kdbench.likeness import apart, served
+    from kdbench.side import BASELINE, side
+
+    named = None if base == BASELINE else side(base, results)  # whoever names two wrong ones hears of the first
+    after = side(new, results)
+    before = named or side(base, results, after.run.name)
+    right = before.correct(), after.correct()
+    rematched: Mapping[str, Rematch] = {}
+    runtime = _runtime(base_runtime)
+    if effect is not None and not apart(before.run.suite, after.run.suite):
+        rematched = _rematches(before, after, effect, runtime, store)
+    points = MARGIN if margin is None else margin
+    return compare(
+        before.run, after.run, allowances, right=right, margin=points, rematched=rematched, by=served(runtime)
+    )
+
+
+def _runtime(folder: Path | None) -> Device | None:
+    """The host, with the executorch in ``folder``."""
+    if folder is None:
+        return None
+    from kdbench.devices.host import host_with
+
+    return cast("Device", host_with(folder))
+
+
+def _rematches(
+    before: Side, after: Side, effect: float, runtime: Device | None, store: Path | None
+) -> Mapping[str, Rematch]:
+    """What is said of structures that changed; torch is not imported where none did."""
     from kdbench.likeness import moved_structures
 
-    if not moved_structures(before.run, after.run):
+    if runtime is None and not moved_structures(before.run, after.run):
         return {}
-    from kdbench.cli.progress import Progress
-    from kdbench.conduct import Event
     from kdbench.rematch import rematches
     from kdbench.store import Store, default_store
 
+    with _shown() as tell:
+        return rematches(before, after, Store(store or default_store()), effect=effect, runtime=runtime, tell=tell)
+
+
+@contextmanager
+def _shown() -> Iterator[Callable[[float, str], None]]:
+    """Where whatever runs tells how far it is."""
+    from kdbench.cli.progress import Progress
+    from kdbench.conduct import Event
+
     with Progress(sys.stderr) as progress:
-        return rematches(
-            before,
-            after,
-            Store(store or default_store()),
-            effect=share,
-            tell=lambda done, text: progress(Event("measuring", "duels", "measure", 0, 1, done, text)),
-        )
+        yield lambda done, text: progress(Event("measuring", "duels", "measure", 0, 1, done, text))
 
 
 def _form(path: Path) -> str:
-    from kdbench.errors import UsageError
     from kdbench.review import SUFFIXES
 
     if path.suffix not in SUFFIXES:

@@ -7,12 +7,17 @@ import platform
 import sys
 import tempfile
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from kdbench.devices.process import finish
-from kdbench.devices.runner.build import find_compiler, openvino_library, runner
+from kdbench.devices.runner.build import (
+    executorch_in,
+    executorch_version,
+    find_compiler,
+    openvino_library,
+    runner,
+)
 from kdbench.devices.wire import read_result, write_job
 from kdbench.errors import MeasureError, UsageError
 
@@ -42,17 +47,35 @@ def host(name: str = "host") -> Host:
     return Host(name, "native" if wanted == "native" else "python")
 
 
+def host_with(folder: Path) -> Host:
+    """The machine itself, where programs run by the executorch in ``folder``, a virtual environment or site-packages.
+
+    Raises:
+        UsageError: there is none, or no compiler to build a runner for it.
+    """
+    here = host()
+    if here.kind != "native":
+        raise UsageError(f"{folder}: only the native runner runs by another executorch; install g++ or clang++")
+    package = executorch_in(folder)
+    executorch_version(package)
+    return Host(here.name, "native", package)
+
+
 @dataclass(frozen=True, slots=True)
 class Host:
-    """The machine itself. ``kind`` is the runner: figures of the two are never compared with each other."""
+    """The machine itself. ``kind`` is the runner: figures of the two are never compared with each other.
+
+    ``package`` is the executorch that runs programs, None the installed one.
+    """
 
     name: str
     kind: Literal["native", "python"]
+    package: Path | None = None
 
     @property
     def runtime(self) -> str:
         """The runner's kind, the executorch version and the instruction set."""
-        return f"{self.kind} executorch-{version('executorch')} {platform.machine()}"
+        return f"{self.kind} executorch-{executorch_version(self.package)} {platform.machine()}"
 
     def run(self, job: Job) -> Result:
         """Run the job in a fresh process; see ``Device.run``.
@@ -76,7 +99,7 @@ class Host:
     def _command(self) -> tuple[list[str], dict[str, str]]:
         if self.kind == "native":
             library = openvino_library()
-            return [str(runner())], _QUIET | ({"OPENVINO_LIB_PATH": str(library)} if library else {})
+            return [str(runner(self.package))], _QUIET | ({"OPENVINO_LIB_PATH": str(library)} if library else {})
         environment = {
             name: value for name, value in os.environ.items() if not name.startswith(("COV_", "OMP_", "PYTEST"))
         }

@@ -5,7 +5,8 @@ milliseconds, say much. A bout is one fresh process: base, new and a second copy
 rounds of one block each in random order. What a bout says is the logarithm of new over base, each by the tenth
 percentile of its blocks: what else runs here only ever adds time, so that fast blocks are the ones that it left alone.
 (Six busy processes on two cores: two copies of a program of 8 ms differ between processes by 0.8 % so, standard
-deviation, and by 13 to 45 % by medians.) The second copy over the first says what this machine makes of no change.
+deviation, and by 13 to 45 % by medians.) New is held against both copies of base; what one copy is over the other says
+what this machine makes of no change.
 """
 
 from __future__ import annotations
@@ -13,13 +14,15 @@ from __future__ import annotations
 import math
 import random
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import numpy as np
 
 from kdbench.devices.job import Input, Interleave, Job, Load, Program
+from kdbench.store import file_sha256
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -32,10 +35,13 @@ FAST = 0.1
 BLOCK_NS = 3_000_000
 """How long a program runs before it is another's turn; at least one inference."""
 
-ROUNDS = 30
-"""Blocks of each program in a bout; fewer, but at least ``LEAST_ROUNDS``, of what takes longer than a block."""
+ROUNDS = 15
+"""Blocks of each program in a bout; fewer, but at least ``LEAST_ROUNDS``, of what takes longer than a block.
 
-LEAST_ROUNDS = 10
+Twice as many say no more: what differs from process to process is where things lie, and that stays.
+"""
+
+LEAST_ROUNDS = 5
 
 _BASE, _NEW, _AGAIN = "base", "new", "base again"
 
@@ -54,6 +60,8 @@ class Duellists:
 class Bout:
     """What one process says: log(new / base), log(base again / base), and what stands for base and new in ns.
 
+    What stands for base is the geometric mean of its two copies.
+
     ``blocks``: the median of each block in ns, float64 [3, rounds]: base, new, base again.
     """
 
@@ -64,20 +72,99 @@ class Bout:
     blocks: NDArray[np.float64]
 
 
-def fight(device: Device, duellists: Duellists, seed: int, threads: int = 1) -> Bout:
-    """One bout in a fresh process; orders are drawn from ``seed``.
+class Ground(Protocol):
+    """Where bouts are fought."""
 
-    Raises:
-        StageError: a program does not run on the device.
+    @property
+    def unit(self) -> str:
+        """What intervals are over."""
+        ...
+
+    @property
+    def told(self) -> str:
+        """How the programs were run, in words."""
+        ...
+
+    def alike(self, duellists: Duellists) -> bool:
+        """Whether nothing can differ, so that nothing need be run."""
+        ...
+
+    def fight(self, duellists: Duellists, seed: int, threads: int = 1) -> Bout:
+        """One bout; orders are drawn from ``seed``.
+
+        Raises:
+            StageError: a program does not run.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """A device on which a bout is one fresh process, so that what disturbs one program disturbs the other."""
+
+    device: Device
+    unit: ClassVar[str] = "processes"
+    told: ClassVar[str] = "side by side"
+
+    def alike(self, duellists: Duellists) -> bool:
+        """Whether both are the same file."""
+        return file_sha256(duellists.base) == file_sha256(duellists.new)
+
+    def fight(self, duellists: Duellists, seed: int, threads: int = 1) -> Bout:
+        """One bout in a fresh process."""
+        paths = {_BASE: duellists.base, _NEW: duellists.new, _AGAIN: duellists.base}
+        return bout(list(_blocks(self.device, paths, duellists, seed, threads).values()))
+
+
+@dataclass(frozen=True, slots=True)
+class Apart:
+    """Two devices that one process cannot hold, such as two runtimes: a bout is a fresh process of each program.
+
+    What a process differs by from another is then in every bout, and in what the copies of base say: intervals are
+    honest, and wider.
     """
-    paths = {_BASE: duellists.base, _NEW: duellists.new, _AGAIN: duellists.base}
-    names = list(paths)
+
+    base: Device
+    new: Device
+    unit: ClassVar[str] = "rounds of three processes"
+
+    @property
+    def told(self) -> str:
+        """Which runtime ran which side."""
+        return f"in turns, base on {self.base.runtime}, new on {self.new.runtime}"
+
+    def alike(self, duellists: Duellists) -> bool:  # noqa: ARG002 - another runtime may run the same file otherwise
+        """Never."""
+        return False
+
+    def fight(self, duellists: Duellists, seed: int, threads: int = 1) -> Bout:
+        """One bout in three fresh processes."""
+        sides = {
+            _BASE: (self.base, duellists.base),
+            _NEW: (self.new, duellists.new),
+            _AGAIN: (self.base, duellists.base),
+        }
+        found = {
+            name: _blocks(sides[name][0], {name: sides[name][1]}, duellists, seed, threads)[name]
+            for name in _shuffled(list(sides), seed)
+        }
+        return bout([found[name] for name in sides])
+
+
+def _shuffled(names: list[str], seed: int) -> list[str]:
     order = random.Random(seed)  # noqa: S311 - an order, no secret
-    order.shuffle(names)
+    return order.sample(names, len(names))
+
+
+def _blocks(
+    device: Device, paths: Mapping[str, Path], duellists: Duellists, seed: int, threads: int
+) -> dict[str, NDArray[np.float64]]:
+    """The block medians of each program in ns, by its name in ``paths``, all of them run in one fresh process."""
+    names = _shuffled(list(paths), seed)
     step = Interleave(
         programs=tuple(names),
         inputs=dict.fromkeys(names, "items"),
-        warmup_runs=2,
+        warmup_runs=1,
         warmup_ns=10_000_000,
         min_runs=LEAST_ROUNDS,
         min_ns=ROUNDS * BLOCK_NS,
@@ -93,15 +180,16 @@ def fight(device: Device, duellists: Duellists, seed: int, threads: int = 1) -> 
         pin=True,
     )
     samples = device.run(job).samples
-    return bout([block_medians(samples[name], BLOCK_NS) for name in (_BASE, _NEW, _AGAIN)])
+    return {name: block_medians(samples[name], BLOCK_NS) for name in paths}
 
 
 def bout(blocks: list[NDArray[np.float64]]) -> Bout:
     """What the blocks of base, new and base again say: medians in ns, [rounds] each; a round is a block of each."""
     rounds = min(len(each) for each in blocks)
     table = np.stack([each[:rounds] for each in blocks])
-    base, new, again = (float(fast) for fast in np.quantile(table, FAST, axis=1))
-    return Bout(math.log(new / base), math.log(again / base), base, new, table)
+    first, new, again = (float(fast) for fast in np.quantile(table, FAST, axis=1))
+    base = math.sqrt(first * again)
+    return Bout(math.log(new / base), math.log(again / first), base, new, table)
 
 
 def block_medians(samples: NDArray[np.int64], block_ns: int) -> NDArray[np.float64]:

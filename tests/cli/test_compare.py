@@ -113,3 +113,50 @@ def test_comparing_needs_no_torch(results):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_two_programs_are_judged_as_runs_are(tiny_program, portable_program, tmp_path):
+    words = [str(tiny_program.path), str(portable_program.path), "--exact"]
+    shown = invoke(tmp_path, *words, "--output", str(tmp_path / "said.json"))
+    assert shown.return_value == 1
+    lines = shown.output.splitlines()
+    assert lines[0].startswith(f"{tiny_program.path} -> {portable_program.path}: ")
+    assert any(line.startswith("regressed     tiny portable.pte operators: outside delegates 0 -> ") for line in lines)
+    assert lines[-2:] == [
+        "note: speed and memory are not judged",
+        "note: quality, parameters and MACs are not judged: two files do not say them, two runs of a suite do",
+    ]
+    table = json.loads((tmp_path / "said.json").read_text())
+    assert (table["suite"], table["exit_code"]) == ("tiny portable.pte", 1)
+    markdown = invoke(tmp_path, *words, "--format", "markdown").output
+    assert markdown.startswith("<!-- kdbench:compare:tiny-portable.pte -->\n**kdbench tiny portable.pte: regressed**")
+    assert "<failure" in invoke(tmp_path, *words, "--format", "junit").output
+    assert invoke(tmp_path, *words, "--format", "github").output.startswith("::error title=kdbench%3A regressed::")
+
+
+def test_a_program_against_itself_exits_0(tiny_program, tmp_path):
+    shown = invoke(tmp_path, str(tiny_program.path), str(tiny_program.path))
+    assert shown.return_value == 0
+    assert ": 7 ok" in shown.output
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["{tiny}", "made"], "{tiny} is a program, 'made' is none: compare two .pte files or two runs"),
+        (["made", "{tiny}"], "{tiny} is a program, 'made' is none: compare two .pte files or two runs"),
+        (["{tiny}", "lost.pte"], "cannot read lost.pte: No such file or directory"),
+        (["bad.pte", "{tiny}"], "bad.pte is not an ExecuTorch program (.pte): it does not start like one"),
+        (["{tiny}", "{tiny}", "--margin", "1"], "--margin judges nothing between two programs: they say nothing of quality"),
+        (["{tiny}", "{tiny}", "--device", "host:x"], "device 'host:x': this machine is called host, and nothing follows"),
+        (["{tiny}", "{tiny}", "--base-runtime", "."], ". has no executorch with libraries in it; expected a virtual environment or its site-packages with executorch>=1.5.1"),
+        (["made~1", "made", "--base-runtime", ".", "--exact"], "--base-runtime says what runs the base's programs; with --exact nothing is run"),
+        (["made~1", "made", "--device", "host"], "--device 'host' says where two programs run; the cases of runs name their devices"),
+    ],
+)  # fmt: skip
+def test_what_is_no_pair_of_programs_is_one_line(results, monkeypatch, tiny_program, words, message):
+    monkeypatch.chdir(results)
+    (results / "bad.pte").write_text("no program at all")
+    shown = invoke(results, *(word.format(tiny=tiny_program.path) for word in words))
+    assert isinstance(shown.exception, UsageError)
+    assert str(shown.exception) == message.format(tiny=tiny_program.path)

@@ -1,11 +1,12 @@
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from kdbench.devices.runner import build
-from kdbench.errors import MeasureError
+from kdbench.errors import MeasureError, UsageError
 
 
 @pytest.fixture
@@ -95,3 +96,40 @@ def test_the_compiler_comes_from_cxx_else_from_the_path(monkeypatch, tmp_path):
     assert build.find_compiler() == str(tmp_path / "clang++")
     monkeypatch.setenv("CXX", str(shutil.which("true", path=os.defpath)))
     assert build.find_compiler() == shutil.which("true", path=os.defpath)
+
+
+def laid_out(site, version="1.5.1"):
+    """A copy of the installed executorch in another place, as far as a runner needs it, with what pip writes of it."""
+    package, told = site / "executorch", site / f"executorch-{version}.dist-info"
+    package.mkdir(parents=True)
+    for part in ("include", "lib"):
+        (package / part).symlink_to(build.executorch_folder() / part)
+    told.mkdir()
+    (told / "METADATA").write_text(f"Metadata-Version: 2.1\nName: executorch\nVersion: {version}\n")
+    return site
+
+
+def test_another_executorch_is_found_in_a_virtual_environment_and_in_site_packages(tmp_path):
+    site = laid_out(tmp_path / "lib" / "python3.12" / "site-packages", "1.6.0")
+    for folder in (tmp_path, site):
+        package = build.executorch_in(folder)
+        assert package == site / "executorch"
+        assert build.executorch_version(package) == "1.6.0"
+
+
+def test_a_folder_without_executorch_and_one_without_a_version_are_one_line(tmp_path):
+    with pytest.raises(UsageError, match=r"has no executorch with libraries in it; expected a virtual environment or"):
+        build.executorch_in(tmp_path)
+    site = laid_out(tmp_path)
+    shutil.rmtree(site / "executorch-1.5.1.dist-info")
+    with pytest.raises(UsageError, match=r"does not say which executorch it has: its dist-info is not there$"):
+        build.executorch_version(build.executorch_in(site))
+
+
+@pytest.mark.slow
+def test_a_runner_of_another_executorch_is_another_runner_that_loads_its_libraries(tmp_path):
+    package = build.executorch_in(laid_out(tmp_path))
+    other = build.runner(package)
+    assert other != build.runner()
+    loaded = subprocess.run(["ldd", str(other)], capture_output=True, text=True, check=True).stdout
+    assert str(package / "lib") in loaded

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from kdbench.measures.duel import block_medians, bout
+from kdbench.devices.host import host
+from kdbench.measures.duel import Apart, Duellists, Together, block_medians, bout
 
 
 def test_blocks_end_with_the_run_that_fills_them():
@@ -15,7 +16,47 @@ def test_a_bout_goes_by_fast_blocks_which_nothing_disturbed():
     base = np.array([100.0] * 8 + [250.0] * 3)
     new = np.array([900.0] * 6 + [102.0] * 5 + [1.0])  # disturbed more often; the last block has no pair
     told = bout([base, new, base[::-1] * 0.99])
-    assert told.moved == pytest.approx(np.log(1.02))
+    assert told.moved == pytest.approx(np.log(1.02) - np.log(0.99) / 2)  # held against both copies of base
     assert told.still == pytest.approx(np.log(0.99))
     assert told.blocks.shape == (3, 11)
-    assert (told.base_ns, told.new_ns) == (100.0, 102.0)
+    assert (told.base_ns, told.new_ns) == (pytest.approx(100 * np.sqrt(0.99)), 102.0)
+
+
+class Recorded:
+    """The host, and what each of its processes ran."""
+
+    name, runtime = "host", "some runtime"
+
+    def __init__(self, seen):
+        self.seen = seen
+
+    def run(self, job):
+        self.seen.append((self, [one.path for one in job.programs]))
+        return host().run(job)
+
+
+def test_a_bout_is_one_process_together_and_three_apart(tiny_program, other_program):
+    seen = []
+    here, there = Recorded(seen), Recorded(seen)
+    duel = Duellists(tiny_program.path, other_program.path, tiny_program.inputs)
+    told = Together(here).fight(duel, 0)
+    assert seen == [(here, [duel.base, duel.new, duel.base])]
+    assert told.blocks.shape[0] == 3
+    assert told.base_ns > 0
+    orders = set()
+    for seed in range(4):
+        seen.clear()
+        assert Apart(there, here).fight(duel, seed).blocks.shape[0] == 3
+        assert {(device, *paths) for device, paths in seen} == {(there, duel.base), (here, duel.new)}
+        assert len(seen) == 3
+        orders.add(tuple(device is here for device, _ in seen))
+    assert len(orders) > 1
+
+
+def test_the_same_file_is_alike_together_but_not_on_two_runtimes(tiny_program, other_program):
+    same = Duellists(tiny_program.path, tiny_program.path, ())
+    assert Together(host()).alike(same)
+    assert not Together(host()).alike(Duellists(tiny_program.path, other_program.path, ()))
+    apart = Apart(Recorded([]), host())
+    assert not apart.alike(same)
+    assert apart.told == f"in turns, base on some runtime, new on {host().runtime}"

@@ -10,14 +10,14 @@ import shutil
 import subprocess
 import tempfile
 from functools import cache
-from importlib.metadata import version
+from importlib.metadata import distributions, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from filelock import FileLock
 from platformdirs import user_cache_path
 
-from kdbench.errors import MeasureError
+from kdbench.errors import MeasureError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -57,6 +57,33 @@ def executorch_folder() -> Path:
         if list((Path(place) / "lib").glob("libexecutorch.*")):
             return Path(place)
     raise MeasureError("the executorch package is not installed or has no lib/ folder; install executorch>=1.5.1")
+
+
+def executorch_in(folder: Path) -> Path:
+    """Where the executorch package lies in ``folder``, a virtual environment or its site-packages.
+
+    Raises:
+        UsageError: there is none, or none with the libraries that a runner links.
+    """
+    for place in (folder, *sorted(folder.glob("lib/python3*/site-packages"))):
+        if list((place / "executorch" / "lib").glob("libexecutorch.*")):
+            return (place / "executorch").absolute()
+    wanted = "expected a virtual environment or its site-packages with executorch>=1.5.1"
+    raise UsageError(f"{folder} has no executorch with libraries in it; {wanted}")
+
+
+def executorch_version(package: Path | None) -> str:
+    """The version of an executorch package that ``executorch_in`` found; None stands for the installed one.
+
+    Raises:
+        UsageError: what came with it does not say.
+    """
+    if package is None:
+        return version("executorch")
+    found = next(iter(distributions(name="executorch", path=[str(package.parent)])), None)
+    if found is None:
+        raise UsageError(f"{package.parent} does not say which executorch it has: its dist-info is not there")
+    return found.version
 
 
 def openvino_library() -> Path | None:
@@ -101,13 +128,13 @@ def _extras(folder: Path) -> list[str]:
     return [f"-l{_OPENVINO}"] if door else []
 
 
-def runner() -> Path:
-    """The built runner: from the cache, else built now.
+def runner(package: Path | None = None) -> Path:
+    """The built runner: from the cache, else built now. It runs programs by ``package`` (default: the installed one).
 
     Raises:
         MeasureError: there is no compiler, or it refuses; the last line names what it said and where all of it is.
     """
-    return compiled(Path(__file__).parent, SOURCES, "runner")
+    return compiled(Path(__file__).parent, SOURCES, "runner", package)
 
 
 def portable_runner() -> Path:
@@ -121,15 +148,17 @@ def portable_runner() -> Path:
     return built(command, [here / name for name in SOURCES], "runner-portable", version("executorch"))
 
 
-def compiled(sources: Path, names: tuple[str, ...], program: str) -> Path:
+def compiled(sources: Path, names: tuple[str, ...], program: str, package: Path | None = None) -> Path:
     """The program built from ``names`` (the first is compiled) in ``sources``, cached by all that decides it.
+
+    It is linked against ``package``, an executorch (default: the installed one).
 
     Raises:
         MeasureError: as for ``runner``.
     """
-    compiler, folder = _compiler(), executorch_folder()
+    compiler, folder = _compiler(), package or executorch_folder()
     command = [compiler, str(sources / names[0]), *flags(folder), *_extras(folder)]
-    return built(command, [sources / name for name in names], program, version("executorch"))
+    return built(command, [sources / name for name in names], program, executorch_version(package))
 
 
 def built(command: list[str], sources: Sequence[Path], program: str, libraries: str = "") -> Path:

@@ -91,7 +91,8 @@ def measure(
         raise StageError(f"{target} can be lowered (kdbench.lower) but not measured: {why}", status="not-applicable")
     shipped, inputs = lower(model, example, target, calibration=calibration), tupled(example)
     structure = shipped.facts["structure"]
-    timing = _timed(shipped.program, structure, _arrays(inputs), where, protocol or Protocol(), store)
+    calls = (*shipped.facts["delegates"], *shipped.facts["operators"])
+    timing = _timed(shipped.program, structure, _arrays(inputs), calls, where, protocol or Protocol(), store)
     if timing.speed.status != "ok":
         raise StageError(timing.speed.reason, status=timing.speed.status)
     figures = _figures(model, inputs, shipped.facts, timing.speed)
@@ -110,6 +111,7 @@ def _timed(
     buffer: bytes,
     structure: str,
     arrays: tuple[NDArray[np.generic], ...],
+    calls: tuple[str, ...],
     device: Device,
     protocol: Protocol,
     store: Path | None,
@@ -119,7 +121,7 @@ def _timed(
     with tempfile.TemporaryDirectory(prefix="kdbench-measure-") as folder:
         path = Path(folder) / "program.pte"
         path.write_bytes(buffer)
-        program = SpeedProgram(path, arrays)
+        program = SpeedProgram(path, arrays, calls=calls)
         return measure_speeds(device, {structure: program}, _reference(store), protocol)[structure]
 
 

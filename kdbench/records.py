@@ -88,6 +88,8 @@ class Speed(Fact):
 
     ``program_sha256`` was timed; ``checked_sha256`` is a second seed's program and ``checked_ratio`` its median over
     the first's. ``process_medians_ms`` shows the spread between fresh processes, ``samples`` counts all runs.
+    ``reasons``: why metrics have no value, by id, where ``reason`` does not say it of all. ``runtime_files``: what
+    ``runtime_bytes`` is the size of.
     """
 
     structure: str
@@ -98,6 +100,8 @@ class Speed(Fact):
     samples: int
     process_medians_ms: tuple[float, ...]
     metrics: dict[str, float | None]
+    reasons: dict[str, str] = {}
+    runtime_files: tuple[str, ...] = ()
     checked_sha256: Sha256 = ""
     checked_ratio: float | None = None
     flags: tuple[str, ...] = ()

@@ -152,13 +152,15 @@ def _speeds(
         artefact = finished.artefact(stages.program)
         if case.device != name or artefact is None or stages.unrun:
             continue
-        structure = artefact.json("program.json")["structure"]
+        facts = artefact.json("program.json")
+        structure, calls = facts["structure"], (*facts["delegates"], *facts["operators"])
         path = artefact.path("program.pte")
         known = programs.get(structure)
         if known is None:
-            programs[structure] = SpeedProgram(path, timing_items(datasets[case.pair.data], finished.suite.task))
+            items = timing_items(datasets[case.pair.data], finished.suite.task)
+            programs[structure] = SpeedProgram(path, items, calls=calls)
         elif known.check is None and file_sha256(known.path) != file_sha256(path):
-            programs[structure] = SpeedProgram(known.path, known.inputs, check=path)
+            programs[structure] = replace(known, check=path)
     ruler = finished.artefact(REFERENCE)
     if not programs or ruler is None:
         return {}

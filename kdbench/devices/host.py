@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from kdbench.devices.process import finish
-from kdbench.devices.runner.build import find_compiler, openvino_library, runner
+from kdbench.devices.runner.build import executorch_folder, find_compiler, openvino_library, runner
 from kdbench.devices.wire import read_result, write_job
 from kdbench.errors import MeasureError, UsageError
 
@@ -72,6 +72,14 @@ class Host:
         except OSError as error:
             where = f" {error.filename}" if error.filename else ""
             raise MeasureError(f"cannot run a job on {self.name}:{where}: {error.strerror or error}") from None
+
+    def package(self) -> Path:
+        """The executorch package that is installed here.
+
+        Raises:
+            MeasureError: none is, or one without libraries.
+        """
+        return executorch_folder()
 
     def _command(self) -> tuple[list[str], dict[str, str]]:
         if self.kind == "native":

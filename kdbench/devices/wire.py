@@ -119,6 +119,7 @@ def read_result(job: Job, folder: Path, runner: str) -> Result:
         used = {name: part for name, part in parts.items() if part["loaded"]}
         items = _items(job)
         memories = [step.name for step in job.steps if isinstance(step, Memory)]
+        resident = {memories[int(i)]: part for i, part in told["resident"].items()}
         return Result(
             runner=runner,
             threads=told["threads"],
@@ -132,6 +133,8 @@ def read_result(job: Job, folder: Path, runner: str) -> Result:
                 if part["outputs"]
             },
             peak_rss_bytes={name: told["memory"][str(i)] for i, name in enumerate(memories)},
+            anonymous_bytes={name: part["anonymous"] for name, part in resident.items()},
+            file_bytes={name: part["file"] for name, part in resident.items()},
             pinned=None if told["pinned"] < 0 else told["pinned"],
             blocks=tuple(job.programs[place].name for place in told["blocks"]),
         )

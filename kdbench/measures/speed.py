@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kdbench.devices.device import Counter
+from kdbench.devices.device import Counter, Packaged
 from kdbench.devices.job import Input, Interleave, Job, Load, Program, Result
+from kdbench.devices.runner.runtime import runtime_libraries
 from kdbench.errors import StageError
 from kdbench.measures.instructions import counted
 from kdbench.measures.latency import LEAST_FOR_P99
-from kdbench.measures.memory import empty_rss, peak_rss
+from kdbench.measures.memory import Resident, with_program, without_program
 from kdbench.records import Speed
 from kdbench.store import file_sha256
 
@@ -38,12 +39,16 @@ _CHECK = " check"
 
 @dataclass(frozen=True, slots=True)
 class SpeedProgram:
-    """A program to time on ``inputs`` (each [items, *shape]); ``check`` is another of the same structure."""
+    """A program to time on ``inputs`` (each [items, *shape]); ``check`` is another of the same structure.
+
+    ``calls``: the backends and operators that it calls, where they are known.
+    """
 
     path: Path
     inputs: tuple[NDArray[np.generic], ...]
     method: str = "forward"
     check: Path | None = None
+    calls: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +74,21 @@ def measure_speeds(
     that counts instead of timing counts each structure.
     """
     if isinstance(device, Counter):
-        return _counted(device, programs, protocol, tell)
+        timings = _counted(device, programs, protocol, tell)
+    else:
+        timings = _timed(device, programs, reference, protocol, tell)
+    return {
+        name: replace(timing, speed=_shipped(timing.speed, device, programs[name])) for name, timing in timings.items()
+    }
+
+
+def _timed(
+    device: Device,
+    programs: Mapping[str, SpeedProgram],
+    reference: SpeedProgram | None,
+    protocol: Protocol,
+    tell: Callable[[float, str], None],
+) -> dict[str, Timing]:
     rounds = protocol.processes + 1
     failed: dict[str, StageError] = {}
     results: list[Result] = []
@@ -84,10 +103,10 @@ def measure_speeds(
             broken = culprits(device, healthy, reference, protocol)
             failed |= broken or dict.fromkeys(healthy, error)
     timings = {}
-    empty = 0
+    empty = Resident(0, None, None)
     if len(failed) < len(programs):
         try:
-            empty = empty_rss(device, protocol)
+            empty = without_program(device, protocol)
         except StageError as error:
             failed = {name: failed.get(name, error) for name in programs}
     for done, (name, program) in enumerate(programs.items()):
@@ -231,7 +250,7 @@ def _timing(
     device: Device,
     results: Sequence[Result],
     protocol: Protocol,
-    empty: int,
+    empty: Resident,
     *,
     ruled: bool,
 ) -> Timing:
@@ -247,7 +266,7 @@ def _timing(
         "load_method_ms": _median_ms([packing for _, packing in loads]),
         "load_ms": _median_ms([sum(both) for both in loads]),
         "first_ms": _median_ms([result.first_ns[name] for result in results]),
-        "peak_rss_bytes": float(peak_rss(device, program.path, program.method, program.inputs, protocol, empty)),
+        **with_program(device, program.path, program.method, program.inputs, protocol).over(empty),
     }
     speed = Speed(
         structure=name,
@@ -263,6 +282,18 @@ def _timing(
         flags=figures.flags,
     )
     return Timing(speed, tuple(thinned(samples) for samples in processes))
+
+
+def _shipped(speed: Speed, device: Device, program: SpeedProgram) -> Speed:
+    """The speed with the bytes of the libraries that the program calls there, where both are known."""
+    if speed.status != "ok" or not program.calls or not isinstance(device, Packaged):
+        return speed
+    files = runtime_libraries(program.calls, device.package())
+    if isinstance(files, str):
+        return speed.model_copy(update={"reasons": {**speed.reasons, "runtime_bytes": files}})
+    size = float(sum(path.stat().st_size for path in files))
+    names = tuple(path.name for path in files)
+    return speed.model_copy(update={"metrics": {**speed.metrics, "runtime_bytes": size}, "runtime_files": names})
 
 
 def _median_ms(times: Sequence[int]) -> float:

@@ -330,6 +330,9 @@ TIMED = {
     "first_ms",
     "load_ms",
     "peak_rss_bytes",
+    "rss_anon_bytes",
+    "rss_file_bytes",
+    "runtime_bytes",
 }
 
 

@@ -13,7 +13,8 @@ from kdbench.lowering.program import read_program
 from kdbench.measures.instructions import Instructions
 from kdbench.measures.latency import Latency, absent
 from kdbench.measures.memory import Memory
-from kdbench.measures.speed import SpeedProgram, measure_speeds
+from kdbench.measures.speed import Timing, measure_speeds
+from kdbench.measures.timing_job import SpeedProgram
 from kdbench.records import Speed
 from kdbench.spec import Protocol
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from kdbench.devices.device import Device
     from kdbench.lowering.program import ProgramFacts, TensorMeta
+    from kdbench.sitting import Sitting
     from kdbench.store import Store
 
 ITEMS = 8
@@ -40,7 +42,7 @@ class Figures:
     """What was found out about a program in one place: on a device, with a number of threads, as ``speed`` says.
 
     ``inputs`` says in words what it was fed. ``metrics`` are by id, in the unit of ``METRICS``; ``reasons`` say why one
-    is None. ``processes``: how many fresh processes were timed or counted.
+    is None. ``processes``: how many fresh processes were timed or counted. ``sitting``: what else went on meanwhile.
     """
 
     facts: ProgramFacts
@@ -49,6 +51,7 @@ class Figures:
     metrics: Mapping[str, float | None]
     reasons: Mapping[str, str]
     processes: int
+    sitting: Sitting | None
 
 
 def measure_file(
@@ -71,11 +74,12 @@ def measure_file(
         MeasureError: the program does not run on the device.
     """
     subject = _subject(path, method, inputs)
-    speed = _speed(subject, _device(device), protocol or Protocol(), store, tell)
+    timing = _timing(subject, _device(device), protocol or Protocol(), store, tell)
+    speed = timing.speed
     if speed.status != "ok":
         needs = ", ".join((*subject.facts.delegates, *subject.facts.operators))
         raise MeasureError(f"{path} does not run on {device} ({speed.status}): {speed.reason}; it needs {needs}")
-    return _figures(subject, speed)
+    return _figures(subject, timing)
 
 
 def measure_everywhere(
@@ -106,10 +110,10 @@ def measure_everywhere(
 
         asked = (protocol or Protocol()).model_copy(update={"threads": count})
         try:
-            speed = _speed(subject, device, asked, store, told)
+            timing = _timing(subject, device, asked, store, told)
         except MeasureError as error:
-            speed = _unmeasured(subject, device.name, count, error)
-        found.append(_figures(subject, speed))
+            timing = Timing(_unmeasured(subject, device.name, count, error))
+        found.append(_figures(subject, timing))
     return tuple(found)
 
 
@@ -138,16 +142,16 @@ def _device(name: str) -> Device:
     return device
 
 
-def _speed(
+def _timing(
     subject: _Subject,
     device: Device,
     protocol: Protocol,
     store: Store | None,
     tell: Callable[[float, str], None],
-) -> Speed:
+) -> Timing:
     ruler = _ruler(store) if store else None
     [timing] = measure_speeds(device, {subject.facts.sha256: subject.program}, ruler, protocol, tell).values()
-    return timing.speed
+    return timing
 
 
 def _unmeasured(subject: _Subject, device: str, threads: int, error: MeasureError) -> Speed:
@@ -166,9 +170,10 @@ def _unmeasured(subject: _Subject, device: str, threads: int, error: MeasureErro
     )
 
 
-def _figures(subject: _Subject, speed: Speed) -> Figures:
-    metrics, reasons = _metrics(subject.facts, speed)
-    return Figures(subject.facts, subject.fed, speed, metrics, reasons, len(speed.process_medians_ms) or 1)
+def _figures(subject: _Subject, timing: Timing) -> Figures:
+    metrics, reasons = _metrics(subject.facts, timing.speed)
+    processes = len(timing.speed.process_medians_ms) or 1
+    return Figures(subject.facts, subject.fed, timing.speed, metrics, reasons, processes, timing.sitting)
 
 
 def made_inputs(facts: ProgramFacts) -> tuple[NDArray[np.generic], ...]:

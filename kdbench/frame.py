@@ -20,21 +20,22 @@ if TYPE_CHECKING:
 CASE_COLUMNS = (
     "run", "suite", "version", "recipe", "machine", "partial",
     "pair", "teacher", "student", "method", "use", "seed", "target", "device", "runtime", "threads",
-    "status", "reason", "reasons", "structure", "flags", "notes", "quality", "test_items", "latency_ms_spread",
+    "status", "reason", "reasons", "structure", "flags", "notes", "quality", "test_items", "latency_ms_spread", "aa",
 )  # fmt: skip
 """What ``frame`` says of a case besides its metrics.
 
 ``use``: the method that the suite calls ``method``; ``recipe``: the kind of the student's recipe, ``fast`` or
 ``reference``; ``reasons``: why metrics are empty, by id; ``flags``: joined by commas; ``notes``: what to know of the
 program, joined by semicolons; ``quality``: the metric that ranks; ``test_items``: how many it was judged on;
-``latency_ms_spread``: half the range of the medians of the processes that timed the structure, ms.
+``latency_ms_spread``: half the range of the medians of the processes that timed the structure, ms; ``aa``: the largest
+difference, as a share, between two copies of the reference program in one of those processes.
 """
 
 SUMMARY_COLUMNS = (
     "run", "suite", "version", "recipe", "machine", "partial",
     "pair", "teacher", "student", "method", "target", "device", "runtime", "threads",
     "seeds", "failed", "status", "reason", "reasons", "structure", "shared_speed", "flags", "notes", "quality",
-    "test_items", "best", "dominated",
+    "test_items", "best", "dominated", "aa",
 )  # fmt: skip
 """What ``summary`` says of a row besides its metrics.
 
@@ -66,7 +67,7 @@ def frame(runs: Sequence[Run]) -> pd.DataFrame:
     """One row a case: ``CASE_COLUMNS``, then every metric by id in its own unit, NaN where there is none."""
     ids = metric_ids(runs)
     rows = [_case(run, record, speeds, ids) for run in runs for speeds in [_speeds(run)] for record in run.records]
-    return _typed(pd.DataFrame(rows, columns=[*CASE_COLUMNS, *ids]), ids)
+    return _typed(pd.DataFrame(rows, columns=[*CASE_COLUMNS, *ids]), ["aa", *ids])
 
 
 def metric_ids(runs: Sequence[Run]) -> list[str]:
@@ -105,7 +106,7 @@ def summary(cases: pd.DataFrame, *, per_seed: bool = False) -> pd.DataFrame:
     measured = [column for metric in ids for column in (metric, f"{metric}_ci")]
     extra = ["accuracy_test_ci", "latency_ms_spread", *_GAINS, *(f"{metric}_ratio" for metric in RATIOS)]
     columns = [*SUMMARY_COLUMNS[:14], *(["seed"] if per_seed else []), *SUMMARY_COLUMNS[14:], *measured, *extra]
-    return _typed(pd.DataFrame(rows, columns=columns), [*measured, *extra])
+    return _typed(pd.DataFrame(rows, columns=columns), ["aa", *measured, *extra])
 
 
 def _typed(table: pd.DataFrame, numbers: Sequence[str]) -> pd.DataFrame:
@@ -141,6 +142,7 @@ def _case(run: Run, record: Record, speeds: Mapping[tuple[str, str], Speed], ids
         "quality": record.quality,
         "test_items": record.test_items,
         "latency_ms_spread": (max(medians) - min(medians)) / 2 if len(medians) > 1 else math.nan,
+        "aa": _number(next((each.aa for each in run.sittings if each.device == record.device), None)),
         **{metric: _number(record.metrics.get(metric)) for metric in ids},
     }
 
@@ -170,6 +172,7 @@ def _over_seeds(group: pd.DataFrame, ids: Sequence[str]) -> dict[str, Any]:
         "best": False,
         "dominated": False,
         "latency_ms_spread": _mean(well["latency_ms_spread"]),
+        "aa": _mean(group["aa"]),
         **dict.fromkeys(_GAINS, math.nan),
     }
     for metric in ids:

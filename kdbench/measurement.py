@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from kdbench.devices.device import Device
     from kdbench.measures.measure import Figure, Measure
-    from kdbench.measures.speed import SpeedProgram, Timing
+    from kdbench.measures.speed import Timing
+    from kdbench.measures.timing_job import SpeedProgram
     from kdbench.records import Speed
 
 MEASURES = ("size", "compute", "latency", "memory", "instructions")
@@ -116,7 +117,8 @@ def _timed(
     protocol: Protocol,
     store: Path | None,
 ) -> Timing:
-    from kdbench.measures.speed import SpeedProgram, measure_speeds
+    from kdbench.measures.speed import measure_speeds
+    from kdbench.measures.timing_job import SpeedProgram
 
     with tempfile.TemporaryDirectory(prefix="kdbench-measure-") as folder:
         path = Path(folder) / "program.pte"
@@ -130,7 +132,7 @@ def _reference(store: Path | None) -> SpeedProgram | None:
     import numpy as np
 
     from kdbench.conduct import conduct
-    from kdbench.measures.speed import SpeedProgram
+    from kdbench.measures.timing_job import SpeedProgram
     from kdbench.session import REFERENCE
 
     made = conduct([REFERENCE], Store(store or default_store()), 1, lambda _event: None)[REFERENCE.id]

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from kdbench.errors import MeasureError, UsageError
 from kdbench.privacy import cleaned
+from kdbench.sitting import Sitting  # noqa: TC001 - pydantic reads it
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -180,7 +181,7 @@ class Record(Fact):
 
 
 class Run(Fact):
-    """The records of one execution of a suite. ``partial`` says that a selection left cases out."""
+    """The records of one execution of a suite, part of it if ``partial``; a sitting a device that was timed."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
     id: str
@@ -190,6 +191,7 @@ class Run(Fact):
     records: tuple[Record, ...]
     networks: tuple[Network, ...]
     speeds: tuple[Speed, ...]
+    sittings: tuple[Sitting, ...] = ()
     provenance: Provenance
 
     @field_validator("suite")

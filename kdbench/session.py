@@ -13,7 +13,8 @@ from kdbench.data.named import dataset_named
 from kdbench.devices.device import Remote
 from kdbench.errors import UsageError
 from kdbench.machine import usable_cores
-from kdbench.measures.speed import SpeedProgram, Timing, measure_speeds
+from kdbench.measures.speed import Timing, measure_speeds
+from kdbench.measures.timing_job import SpeedProgram
 from kdbench.methods.build import method_from
 from kdbench.models.network import build
 from kdbench.plan import Case, CaseStages, Ground, network_of, stages_of

@@ -262,6 +262,9 @@ def _legend(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], sectio
         lines.append(f"{FLAGGED} {FLAGGED_RULE}")
     if any("±" in cell.text for cell in cells):
         lines.append(_spread_rule(rows, ids))
+    if found := {row["device"]: row["aa"] for row in rows if not math.isnan(row["aa"])}:
+        told = ", ".join(f"{plain(device)} {share * 100:.1f} %" for device, share in found.items())
+        lines.append(f"A/A {told}: the most that two copies of one program differed in a process there")
     if any(cell.text == SAME for cell in cells):
         lines.append(f"{SAME}: the same structure as a row above, so measured once and shared")
     if any(DOMINATED in cell.mark for cell in cells):

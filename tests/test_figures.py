@@ -60,6 +60,7 @@ def test_with_enough_samples_and_a_reference_nothing_is_left_out(tiny_program, t
     assert not found.reasons
     assert found.metrics["latency_p99_ms"] >= found.metrics["latency_p90_ms"]
     assert 0.2 < found.metrics["latency_ref"] < 5
+    assert len(found.sitting.again_ms) == 2
 
 
 def test_threads_are_set_and_read_back(tiny_program):

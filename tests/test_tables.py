@@ -5,6 +5,7 @@ from laid import cells, table
 from kdbench.errors import UsageError
 from kdbench.formats import rows_of
 from kdbench.measures.metric import METRICS
+from kdbench.sitting import Sitting
 from kdbench.tables import BEST, DEFAULT_COLUMNS, DOMINATED, FLAGGED, NONE, SAME, digits_of, plain, table_of
 
 
@@ -64,6 +65,13 @@ def test_failures_empty_figures_and_flags_have_notes():
     noisy = cells(laid, "scratch", "xnnpack-int8")
     assert laid.notes[noisy["latency_ms"].note - 1] == "xnnpack-int8 speed: noisy"
     assert len(laid.notes) == 3
+
+
+def test_the_foot_says_what_two_copies_of_one_program_differed_by():
+    assert not any(line.startswith("A/A") for line in table().legend)
+    sitting = Sitting(device="host", threads=1, reference_ms=(1.0, 2.0), again_ms=(1.0, 2.007))
+    legend = table(made_up.run(sittings=(sitting,))).legend
+    assert "A/A host 0.4 %: the most that two copies of one program differed in a process there" in legend
 
 
 def test_a_wholly_failed_row_has_no_figures_and_one_note():

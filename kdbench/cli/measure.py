@@ -104,8 +104,8 @@ def _terminal(file: Path, found: Figures) -> list[str]:
     for name in found.metrics:
         metric = METRICS[name]
         lines.append(f"  {metric.title:<10} {_shown(found, name):>14}  {found.reasons.get(name, metric.what)}")
-    lines += [*_about(found), f"measured: {_measured(found)}", *_runtime(found), f"sha256: {found.facts.sha256}"]
-    return lines + _flags(found)
+    lines += [*_about(found), f"measured: {_measured(found)}", *_meanwhile(found), *_runtime(found)]
+    return [*lines, f"sha256: {found.facts.sha256}", *_flags(found)]
 
 
 def _table(file: Path, found: Sequence[Figures]) -> list[str]:
@@ -141,7 +141,7 @@ def _table(file: Path, found: Sequence[Figures]) -> list[str]:
         for name, reason in each.reasons.items():
             if METRICS[name].shared:
                 empty.setdefault(reason, []).append(METRICS[name].title)
-        lines += [f"  {line}" for line in _runtime(each)]
+        lines += [f"  {line}" for line in (*_meanwhile(each), *_runtime(each))]
         lines += [f"  no {', '.join(titles)}: {plain(reason)}" for reason, titles in empty.items()]
         lines += [f"  {line}" for line in _flags(each)]
     return [*lines, f"sha256: {first.facts.sha256}"]
@@ -185,12 +185,35 @@ def _measured(found: Figures) -> str:
     return f"{found.speed.samples:,} runs in {processes}, {threads}, {found.speed.runtime}"
 
 
+def _meanwhile(found: Figures) -> list[str]:
+    """What two copies of the reference program differed by, and what else went on."""
+    sitting = found.sitting
+    if sitting is None:
+        return []
+    lines = []
+    if sitting.aa is not None:
+        lines.append(f"A/A: two copies of the reference program differed by at most {sitting.aa:.1%} in a process")
+    last = sitting.around[-1] if sitting.around else None
+    told = [
+        (last and last.load, "load {:.2f}"),
+        (sitting.others, "{:.2f} cores busy with other work"),
+        (sitting.stolen, "{:.1%} of the time stolen"),
+        (last and last.mhz, "{:,.0f} MHz"),
+        (last and last.celsius, "{:.0f} degrees"),
+    ]
+    if words := [form.format(value) for value, form in told if value is not None]:
+        lines.append(f"meanwhile: {', '.join(words)}")
+    return lines
+
+
 def _runtime(found: Figures) -> list[str]:
     return [f"runtime: {', '.join(found.speed.runtime_files)}"] if found.speed.runtime_files else []
 
 
 _FLAGS = {
-    "noisy": "noisy: the processes' medians spread over more than 10 %; see kdbench doctor",
+    "noisy": "noisy: processes differ by over 10 %, or two copies of one program by over 5 %; see kdbench doctor",
+    "stolen": "stolen: a hypervisor took more than 1 % of the time that this machine had work for",
+    "throttled": "throttled: the reference program became slower from process to process, by more than 10 % in all",
     "few-samples": "few-samples: the time cap came before the least number of runs",
 }
 
@@ -228,6 +251,7 @@ def _of_place(found: Figures) -> dict[str, Any]:
         "units": {name: METRICS[name].unit for name in found.metrics},
         "reasons": found.reasons,
         "speed": found.speed.model_dump(mode="json"),
+        "sitting": found.sitting.model_dump(mode="json") if found.sitting else None,
     }
 
 

@@ -20,7 +20,7 @@ from kdbench.lab.manifest import Entry, Manifest, read_manifest
 from kdbench.lab.measured import MEASURED_FILE
 from kdbench.machine import cpu_name
 from kdbench.measures.memory import with_program, without_program
-from kdbench.measures.speed import REFERENCE, SpeedProgram, culprits, timing_job
+from kdbench.measures.timing_job import REFERENCE, SpeedProgram, culprits, timing_job
 from kdbench.store import file_sha256
 from kdbench.whole import whole_file
 
@@ -94,7 +94,8 @@ def _times(
         except StageError as error:
             failed |= culprits(device, healthy, reference, manifest.protocol) or dict.fromkeys(healthy, error)
             continue
-        for name, samples in result.samples.items():
+        for name in (*healthy, REFERENCE):
+            samples = result.samples[name]
             load_ns = result.load_program_ns[name] + result.load_method_ns[name]
             figures = {"load_ms": load_ns / 1e6, "first_ms": result.first_ns[name] / 1e6}
             said.append(_said(entries[name], manifest, process=process, samples_ns=samples.tolist(), **figures))

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kdbench.devices.device import Counter, Packaged
-from kdbench.devices.job import Input, Interleave, Job, Load, Program, Result
+from kdbench.devices.device import Counter, Packaged, Remote
 from kdbench.devices.runner.runtime import runtime_libraries
 from kdbench.errors import StageError
 from kdbench.measures.instructions import counted
 from kdbench.measures.latency import LEAST_FOR_P99
 from kdbench.measures.memory import Resident, with_program, without_program
+from kdbench.measures.timing_job import AGAIN, CHECK, REFERENCE, culprits, timing_job
+from kdbench.moment import Moment, moment, others_between, stolen_between
+from kdbench.noise import governor
 from kdbench.records import Speed
+from kdbench.sitting import Around, Sitting
 from kdbench.store import file_sha256
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from kdbench.devices.device import Device
+    from kdbench.devices.job import Result
+    from kdbench.measures.timing_job import SpeedProgram
     from kdbench.spec import Protocol
 
 KEPT = 2000
@@ -33,30 +36,17 @@ KEPT = 2000
 NOISY = 0.10
 """Process medians that spread further than this share of their median make a figure ``noisy``."""
 
-REFERENCE = "reference"
-_CHECK = " check"
-
-
-@dataclass(frozen=True, slots=True)
-class SpeedProgram:
-    """A program to time on ``inputs`` (each [items, *shape]); ``check`` is another of the same structure.
-
-    ``calls``: the backends and operators that it calls, where they are known.
-    """
-
-    path: Path
-    inputs: tuple[NDArray[np.generic], ...]
-    method: str = "forward"
-    check: Path | None = None
-    calls: tuple[str, ...] = ()
-
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """The speed of a structure, and its samples: int32 ns by process, at most ``KEPT`` of each."""
+    """The speed of a structure, and its samples: int32 ns by process, at most ``KEPT`` of each.
+
+    ``sitting``: what else went on, the same for all that were timed together; None where nothing was.
+    """
 
     speed: Speed
     samples: tuple[NDArray[np.int32], ...] = ()
+    sitting: Sitting | None = None
 
 
 def measure_speeds(
@@ -92,6 +82,7 @@ def _timed(
     rounds = protocol.processes + 1
     failed: dict[str, StageError] = {}
     results: list[Result] = []
+    moments = [moment()]
     while len(results) < protocol.processes:
         tell(len(results) / rounds, f"process {len(results) + 1} of {protocol.processes}")
         healthy = {name: program for name, program in programs.items() if name not in failed}
@@ -99,9 +90,12 @@ def _timed(
             break
         try:
             results.append(device.run(timing_job(healthy, reference, protocol, len(results))))
+            moments.append(moment())
         except StageError as error:
             broken = culprits(device, healthy, reference, protocol)
             failed |= broken or dict.fromkeys(healthy, error)
+    here = not isinstance(device, Remote)
+    sitting = _sitting(device, protocol, results if reference else [], moments if here else [])
     timings = {}
     empty = Resident(0, None, None)
     if len(failed) < len(programs):
@@ -115,10 +109,28 @@ def _timed(
             timings[name] = Timing(_failure(name, device, program, protocol, failed[name]))
             continue
         try:
-            timings[name] = _timing(name, program, device, results, protocol, empty, ruled=reference is not None)
+            timing = _timing(name, program, device, results, protocol, empty, ruled=reference is not None)
+            flags = tuple(dict.fromkeys((*timing.speed.flags, *sitting.flags)))
+            timings[name] = replace(timing, speed=timing.speed.model_copy(update={"flags": flags}), sitting=sitting)
         except StageError as error:
             timings[name] = Timing(_failure(name, device, program, protocol, error))
     return timings
+
+
+def _sitting(device: Device, protocol: Protocol, ruled: Sequence[Result], moments: Sequence[Moment]) -> Sitting:
+    """What the processes that had the reference say of it, and the moments before the first and after each."""
+    reference, again = ([_median_ms(result.samples[name]) for result in ruled] for name in (REFERENCE, AGAIN))
+    first, last = (moments[0], moments[-1]) if len(moments) > 1 else (None, None)
+    return Sitting(
+        device=device.name,
+        threads=protocol.threads,
+        reference_ms=tuple(reference),
+        again_ms=tuple(again),
+        around=tuple(Around(load=each.load, mhz=each.mhz, celsius=each.celsius) for each in moments),
+        governor=governor() if moments else "",
+        stolen=stolen_between(first, last) if first and last else None,
+        others=others_between(first, last) if first and last else None,
+    )
 
 
 def _counted(
@@ -181,69 +193,6 @@ def thinned(samples: NDArray[np.int64], most: int = KEPT) -> NDArray[np.int32]:
     return kept
 
 
-def timing_job(
-    programs: Mapping[str, SpeedProgram],
-    reference: SpeedProgram | None,
-    protocol: Protocol,
-    process: int,
-) -> Job:
-    """What process number ``process`` does: load all programs, their checks and the reference, and time them in turns.
-
-    Their samples come back under the programs' names; ``REFERENCE`` is the reference's.
-    """
-    entries: dict[str, tuple[Path, SpeedProgram]] = {
-        name: (program.path, program) for name, program in programs.items()
-    }
-    entries |= {name + _CHECK: (program.check, program) for name, program in programs.items() if program.check}
-    if reference is not None:
-        entries[REFERENCE] = (reference.path, reference)
-    names = list(entries)
-    seed = protocol.seed * 1_000_003 + process
-    random.Random(seed).shuffle(names)  # noqa: S311 - the order of loading, nothing secret
-    nanoseconds = 1_000_000_000
-    timed = Interleave(
-        programs=tuple(names),
-        inputs={name: name.removesuffix(_CHECK) for name in names},
-        warmup_runs=protocol.warmup_runs,
-        warmup_ns=int(protocol.warmup_seconds * nanoseconds),
-        min_runs=protocol.min_runs,
-        min_ns=int(protocol.min_seconds * nanoseconds),
-        max_ns=int(protocol.max_seconds * nanoseconds),
-        block_ns=int(protocol.block_ms * 1_000_000),
-        seed=seed,
-    )
-    return Job(
-        programs=tuple(Program(name, path, program.method) for name, (path, program) in entries.items()),
-        inputs=tuple(
-            Input(name, program.inputs) for name, (_, program) in entries.items() if not name.endswith(_CHECK)
-        ),
-        steps=(*(Load(name) for name in names), timed),
-        threads=protocol.threads,
-        pin=protocol.pin,
-        # A slow program may warm up and run up to its cap; the timeout is for what does not end by itself.
-        timeout_s=protocol.timeout_seconds + 2 * protocol.max_seconds * len(entries),
-    )
-
-
-def culprits(
-    device: Device,
-    programs: Mapping[str, SpeedProgram],
-    reference: SpeedProgram | None,
-    protocol: Protocol,
-) -> dict[str, StageError]:
-    """Of programs whose joint process failed, those that fail alone too, on a short run."""
-    short = protocol.model_copy(
-        update={"warmup_runs": 1, "warmup_seconds": 0.0, "min_runs": 1, "min_seconds": 0.0, "max_seconds": 0.0},
-    )
-    broken: dict[str, StageError] = {}
-    for name, program in programs.items():
-        try:
-            device.run(timing_job({name: program}, reference, short, 0))
-        except StageError as error:
-            broken[name] = error
-    return broken
-
-
 def _timing(
     name: str,
     program: SpeedProgram,
@@ -257,7 +206,7 @@ def _timing(
     processes = [result.samples[name] for result in results]
     figures = steady(processes, [result.samples[REFERENCE] for result in results] if ruled else [], protocol.min_runs)
     checks = [
-        np.median(r.samples[name + _CHECK]) / np.median(r.samples[name]) for r in (results if program.check else ())
+        np.median(r.samples[name + CHECK]) / np.median(r.samples[name]) for r in (results if program.check else ())
     ]
     loads = [(result.load_program_ns[name], result.load_method_ns[name]) for result in results]
     metrics = {
@@ -296,7 +245,7 @@ def _shipped(speed: Speed, device: Device, program: SpeedProgram) -> Speed:
     return speed.model_copy(update={"metrics": {**speed.metrics, "runtime_bytes": size}, "runtime_files": names})
 
 
-def _median_ms(times: Sequence[int]) -> float:
+def _median_ms(times: Sequence[int] | NDArray[np.int64]) -> float:
     return float(np.median(times)) / 1e6
 
 

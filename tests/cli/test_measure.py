@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 
@@ -63,6 +64,13 @@ def test_each_figure_is_a_line_with_its_unit(shown, tiny_program):
     assert f"sha256: {tiny_program.sha256}" in lines
 
 
+def test_what_else_went_on_is_a_line(shown):
+    [line] = [line for line in shown.stdout.splitlines() if line.startswith("meanwhile: ")]
+    assert re.fullmatch(
+        r"meanwhile: load \d+\.\d\d, \d+\.\d\d cores busy with other work, \d+\.\d% of the time stolen.*", line
+    )
+
+
 def test_json_holds_every_figure_and_unit(tiny_program, store):
     shown = invoke(tiny_program.path, "--format", "json", store=store)
     table = json.loads(shown.stdout)
@@ -72,6 +80,8 @@ def test_json_holds_every_figure_and_unit(tiny_program, store):
     assert table["metrics"]["latency_ref"] is None
     assert table["units"] == {name: METRICS[name].unit for name in table["metrics"]}
     assert "latency_ref" in table["reasons"]
+    assert len(table["sitting"]["around"]) == 2
+    assert table["sitting"]["others"] >= 0
     assert str(tiny_program.path.parent) not in shown.stdout
 
 

@@ -14,7 +14,7 @@ from kdbench.measures.instructions import Instructions
 from kdbench.measures.latency import Latency, absent
 from kdbench.measures.memory import Memory
 from kdbench.measures.speed import Timing, measure_speeds
-from kdbench.measures.timing_job import SpeedProgram
+from kdbench.measures.timing_job import SpeedProgram, check_protocol
 from kdbench.records import Speed
 from kdbench.spec import Protocol
 
@@ -102,6 +102,8 @@ def measure_everywhere(
     """
     subject = _subject(path, method, inputs)
     places = [(device, count) for device in map(_device, devices) for count in threads]
+    for device, _ in places:
+        check_protocol(device, protocol or Protocol())
     found = []
     for done, (device, count) in enumerate(places):
 

@@ -21,6 +21,7 @@ CASE_COLUMNS = (
     "run", "suite", "version", "recipe", "machine", "partial",
     "pair", "teacher", "student", "method", "use", "seed", "target", "device", "runtime", "threads",
     "status", "reason", "reasons", "structure", "flags", "notes", "quality", "test_items", "latency_ms_spread", "aa",
+    "cold_cache",
 )  # fmt: skip
 """What ``frame`` says of a case besides its metrics.
 
@@ -28,14 +29,15 @@ CASE_COLUMNS = (
 ``reference``; ``reasons``: why metrics are empty, by id; ``flags``: joined by commas; ``notes``: what to know of the
 program, joined by semicolons; ``quality``: the metric that ranks; ``test_items``: how many it was judged on;
 ``latency_ms_spread``: half the range of the medians of the processes that timed the structure, ms; ``aa``: the largest
-difference, as a share, between two copies of the reference program in one of those processes.
+difference, as a share, between two copies of the reference program in one of those processes; ``cold_cache``: programs
+were loaded from where they are stored and not from the page cache.
 """
 
 SUMMARY_COLUMNS = (
     "run", "suite", "version", "recipe", "machine", "partial",
     "pair", "teacher", "student", "method", "target", "device", "runtime", "threads",
     "seeds", "failed", "status", "reason", "reasons", "structure", "shared_speed", "flags", "notes", "quality",
-    "test_items", "best", "dominated", "aa",
+    "test_items", "best", "dominated", "aa", "cold_cache",
 )  # fmt: skip
 """What ``summary`` says of a row besides its metrics.
 
@@ -143,6 +145,7 @@ def _case(run: Run, record: Record, speeds: Mapping[tuple[str, str], Speed], ids
         "test_items": record.test_items,
         "latency_ms_spread": (max(medians) - min(medians)) / 2 if len(medians) > 1 else math.nan,
         "aa": _number(next((each.aa for each in run.sittings if each.device == record.device), None)),
+        "cold_cache": bool(run.suite.get("protocol", {}).get("cold_cache", False)),
         **{metric: _number(record.metrics.get(metric)) for metric in ids},
     }
 
@@ -173,6 +176,7 @@ def _over_seeds(group: pd.DataFrame, ids: Sequence[str]) -> dict[str, Any]:
         "dominated": False,
         "latency_ms_spread": _mean(well["latency_ms_spread"]),
         "aa": _mean(group["aa"]),
+        "cold_cache": bool(first["cold_cache"]),
         **dict.fromkeys(_GAINS, math.nan),
     }
     for metric in ids:

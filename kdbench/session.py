@@ -14,7 +14,7 @@ from kdbench.devices.device import Remote
 from kdbench.errors import UsageError
 from kdbench.machine import usable_cores
 from kdbench.measures.speed import Timing, measure_speeds
-from kdbench.measures.timing_job import SpeedProgram
+from kdbench.measures.timing_job import SpeedProgram, check_protocol
 from kdbench.methods.build import method_from
 from kdbench.models.network import build
 from kdbench.plan import Case, CaseStages, Ground, network_of, stages_of
@@ -88,6 +88,8 @@ def conducted(suite: Suite, cases: Sequence[Case], store: Store, jobs: int | Non
         KdbenchError: as ``execute``.
     """
     devices = {name: _device(name) for name in dict.fromkeys(case.device for case in cases)}
+    for device in devices.values():
+        check_protocol(device, suite.protocol)
     remote = {name: device for name, device in devices.items() if isinstance(device, Remote)}
     for why in filter(None, (device.revealed() for device in remote.values())):
         raise UsageError(why)

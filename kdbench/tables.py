@@ -166,6 +166,7 @@ def _title(row: Mapping[str, Any]) -> str:
 def _source(group: Sequence[Mapping[str, Any]]) -> str:
     row = next((row for row in group if row["runtime"]), group[0])
     threads = f", {row['threads']} thread{'s' * (row['threads'] != 1)}" if row["threads"] else ""
+    threads += ", loaded from a cold file cache" if row["cold_cache"] else ""
     parts = [
         _RECIPES.get(row["recipe"], f"{row['recipe']} recipes"),
         row["machine"],

@@ -32,6 +32,11 @@ def test_a_section_a_pair_says_suite_version_run_recipe_machine_and_runtime():
     assert table(made_up.run(partial=True)).sections[0].title.endswith("(partial: a selection of the suite's cases)")
 
 
+def test_a_cold_file_cache_is_told():
+    suite = made_up.suite(protocol={"cold_cache": True}).model_dump(mode="json")
+    assert table(made_up.run(suite=suite)).sections[0].source.endswith(", 1 thread, loaded from a cold file cache")
+
+
 def test_reference_recipes_are_told_from_fast_ones():
     recipe = made_up.suite().recipes["student"].model_copy(update={"kind": "reference"})
     suite = made_up.suite(recipes={"teacher": recipe, "student": recipe}).model_dump(mode="json")

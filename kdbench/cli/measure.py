@@ -42,6 +42,7 @@ def _counts(_context: click.Context, _parameter: click.Parameter, value: str) ->
     help="Set before anything loads; 1,2,4 sweeps over them.",
 )  # fmt: skip
 @click.option("--processes", type=click.IntRange(min=1), default=3, show_default=True, help="Fresh processes to time.")
+@click.option("--cold-cache", is_flag=True, help="Load the program from where it is stored, not from the page cache.")
 @click.option(
     "--input", "inputs", multiple=True, type=_FILE, metavar="FILE.npy",
     help="What to feed, once an input: an item, or several as [items, ...] (default: made-up numbers).",
@@ -54,6 +55,7 @@ def command(
     method: str,
     threads: tuple[int, ...],
     processes: int,
+    cold_cache: bool,
     inputs: tuple[Path, ...],
     form: str,
     store: Path | None,
@@ -78,7 +80,7 @@ def command(
     with Progress(sys.stderr) as progress:
         given: dict[str, Any] = {
             "method": method,
-            "protocol": Protocol(threads=threads[0], processes=processes),
+            "protocol": Protocol(threads=threads[0], processes=processes, cold_cache=cold_cache),
             "inputs": inputs,
             "store": Store(store or default_store()),
             "tell": lambda share, text: progress(
@@ -119,20 +121,23 @@ def _table(file: Path, found: Sequence[Figures]) -> list[str]:
         if not METRICS[name].shared:
             told = first.reasons.get(name, METRICS[name].what)
             lines.append(f"  {METRICS[name].title:<10} {_shown(first, name):>14}  {told}")
-    several = len({each.speed.threads for each in found}) > 1
-    heads = [_place(each) if several else plain(each.speed.device) for each in found]
+    devices = [plain(each.speed.device) for each in found]
     names = dict.fromkeys(name for each in found for name in each.metrics if METRICS[name].shared)
-    rows: list[tuple[str, list[str]]] = [("", heads)]
+    several = len({each.speed.threads for each in found}) > 1
+    rows: list[tuple[str, list[str]]] = [("", devices)]
+    if several:
+        rows.append(("threads", [str(each.speed.threads) for each in found]))
     if any(each.speed.status != "ok" for each in found):
         rows.append(("status", [each.speed.status for each in found]))
     rows += [(METRICS[name].title, [_shown(each, name) for each in found]) for name in names]
-    widths = [max(14, len(head)) for head in heads]
+    widths = [max(14, len(device)) for device in devices]
     for title, cells in rows:
         lines.append(
             f"  {title:<10} " + "  ".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
         )
     lines += _about(first)
-    for head, each in zip(heads, found, strict=True):
+    for device, each in zip(devices, found, strict=True):
+        head = f"{device}, {_many(each.speed.threads, 'thread', 's')}" if several else device
         if each.speed.status != "ok":
             lines.append(f"{head}: {each.speed.status}: {plain(each.speed.reason)}")
             continue
@@ -172,12 +177,6 @@ def _about(found: Figures) -> list[str]:
         f"operators outside them: {plain(operators) or 'none'}",
         f"inputs: {plain(found.inputs)}",
     ]
-
-
-def _place(found: Figures) -> str:
-    from kdbench.tables import plain
-
-    return f"{plain(found.speed.device)}, {_many(found.speed.threads, 'thread', 's')}"
 
 
 def _measured(found: Figures) -> str:

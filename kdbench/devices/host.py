@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from kdbench.devices.page_cache import drop
 from kdbench.devices.process import finish
 from kdbench.devices.runner.build import executorch_folder, find_compiler, openvino_library, runner
 from kdbench.devices.wire import read_result, write_job
@@ -67,6 +68,8 @@ class Host:
             with tempfile.TemporaryDirectory(prefix="kdbench-job-") as scratch:
                 folder = Path(scratch)
                 write_job(job, folder, _core() if job.pin and job.threads == 1 else -1)
+                for path in {program.path: None for program in job.programs if job.cold}:
+                    drop(path)
                 finish([*command, str(folder)], environment, job.timeout_s, folder)
                 return read_result(job, folder, self.runtime)
         except OSError as error:

@@ -84,13 +84,17 @@ StepOf = Load | Interleave | Predict | Memory
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What one process does, in order. ``threads`` is set before anything is loaded; ``pin`` keeps it on one core."""
+    """What one process does, in order. ``threads`` is set before anything is loaded; ``pin`` keeps it on one core.
+
+    ``cold``: the programs' files are not in the page cache when the process starts.
+    """
 
     programs: tuple[Program, ...]
     inputs: tuple[Input, ...]
     steps: tuple[StepOf, ...]
     threads: int = 1
     pin: bool = False
+    cold: bool = False
     timeout_s: float = 300.0
 
 

@@ -53,8 +53,10 @@ def pack_job(job: Job, folder: Path, where: PurePosixPath, cpu: int = -1) -> Non
     """``write_job`` for a device that sees ``folder`` as ``where``: with copies of the programs, all named by that.
 
     Raises:
-        UsageError, OSError: as for ``write_job``.
+        UsageError, OSError: as for ``write_job``; also where the job wants its programs cold.
     """
+    if job.cold:
+        raise UsageError("cold_cache: this device runs fresh copies of the programs; only the host has them cold")
     programs = [where / f"program-{place}.pte" for place in range(len(job.programs))]
     for program, copy in zip(job.programs, programs, strict=True):
         shutil.copyfile(program.path, folder / copy.name)

@@ -13,7 +13,7 @@ from kdbench.errors import StageError
 from kdbench.measures.instructions import counted
 from kdbench.measures.latency import LEAST_FOR_P99
 from kdbench.measures.memory import Resident, with_program, without_program
-from kdbench.measures.timing_job import AGAIN, CHECK, REFERENCE, culprits, timing_job
+from kdbench.measures.timing_job import AGAIN, CHECK, REFERENCE, check_protocol, culprits, timing_job
 from kdbench.moment import Moment, moment, others_between, stolen_between
 from kdbench.noise import governor
 from kdbench.records import Speed
@@ -62,7 +62,11 @@ def measure_speeds(
     that what disturbs one disturbs all; load order and block order are drawn anew. Memory has processes of its own. A
     program that cannot be measured gets the status and reason of its failure, and the rest go on without it. A device
     that counts instead of timing counts each structure.
+
+    Raises:
+        UsageError: the device cannot do as the protocol says.
     """
+    check_protocol(device, protocol)
     if isinstance(device, Counter):
         timings = _counted(device, programs, protocol, tell)
     else:

@@ -6,8 +6,9 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from kdbench.devices.device import Remote
 from kdbench.devices.job import Input, Interleave, Job, Load, Program
-from kdbench.errors import StageError
+from kdbench.errors import StageError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,6 +37,16 @@ class SpeedProgram:
     method: str = "forward"
     check: Path | None = None
     calls: tuple[str, ...] = ()
+
+
+def check_protocol(device: Device, protocol: Protocol) -> None:
+    """Nothing, when the device can do as the protocol says. One that counts has no load times to be cold.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    if protocol.cold_cache and isinstance(device, Remote):
+        raise UsageError(f"cold_cache: {device.name} runs fresh copies of the programs; only the host has them cold")
 
 
 def timing_job(
@@ -76,6 +87,7 @@ def timing_job(
         steps=(*(Load(name) for name in names), timed),
         threads=protocol.threads,
         pin=protocol.pin,
+        cold=protocol.cold_cache,
         # A slow program may warm up and run up to its cap; the timeout is for what does not end by itself.
         timeout_s=protocol.timeout_seconds + 2 * protocol.max_seconds * len(entries),
     )

@@ -97,7 +97,10 @@ def test_several_threads_are_columns_of_one_table(tiny_program, store):
     assert (shown.exception, shown.return_value) == (None, 0)
     lines = shown.stdout.splitlines()
     assert next(line for line in lines if line.startswith("  size ")).endswith(" kB  the .pte file")
-    assert "host, 1 thread  host, 2 threads" in shown.stdout
+    assert [line.split() for line in lines if line.split()[:1] in (["host"], ["threads"])] == [
+        ["host", "host"],
+        ["threads", "1", "2"],
+    ]
     [latency] = [line.split() for line in lines if line.startswith("  latency ")]
     assert (latency[2], latency[4]) == ("us", "us")
     assert float(latency[1]) > 0
@@ -139,6 +142,15 @@ def test_an_unknown_device_ends_all_before_anything_is_measured(tiny_program, st
     error = invoke(tiny_program.path, "--device", "host", "--device", "hots", store=store).exception
     assert isinstance(error, UsageError)
     assert str(error) == "unknown device 'hots'; did you mean 'host'?"
+
+
+def test_what_a_device_cannot_do_ends_all_before_anything_is_measured(tiny_program, store):
+    shown = invoke(tiny_program.path, "--cold-cache", "--device", "host", "--device", "ssh:board", store=store)
+    assert isinstance(shown.exception, UsageError)
+    assert (
+        str(shown.exception) == "cold_cache: ssh:board runs fresh copies of the programs; only the host has them cold"
+    )
+    assert shown.output == ""
 
 
 def damaged(path, tmp_path, kind):

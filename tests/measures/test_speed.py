@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from kdbench.devices.host import Host
+from kdbench.errors import UsageError
 from kdbench.measures.speed import measure_speeds, steady
 from kdbench.measures.timing_job import SpeedProgram
 from kdbench.spec import Protocol
@@ -62,6 +65,37 @@ def test_what_is_doubtful_of_a_sitting_is_a_flag_of_each_of_its_speeds(tiny_prog
     timings = measure_speeds(Host("host", "native"), programs, None, QUICK)
     assert all("stolen" in timing.speed.flags for timing in timings.values())
     assert timings["a"].sitting.aa is None
+
+
+def test_only_timing_processes_are_cold_and_only_where_they_are_to_be(tiny_program, monkeypatch):
+    jobs = []
+    run = Host.run
+
+    def watched(self, job):
+        jobs.append(job)
+        return run(self, replace(job, cold=False))
+
+    monkeypatch.setattr(Host, "run", watched)
+    program = {"a": SpeedProgram(tiny_program.path, tiny_program.inputs)}
+    for cold in (False, True):
+        jobs.clear()
+        measure_speeds(Host("host", "native"), program, None, QUICK.model_copy(update={"cold_cache": cold}))
+        assert [job.cold for job in jobs] == [cold, cold, False, False]
+
+
+def test_a_board_has_no_cold_cache(tiny_program):
+    class Board(Host):
+        def facts(self):
+            return {}
+
+        def revealed(self):
+            return ""
+
+    program = {"a": SpeedProgram(tiny_program.path, tiny_program.inputs)}
+    with pytest.raises(
+        UsageError, match=r"^cold_cache: host runs fresh copies of the programs; only the host has them"
+    ):
+        measure_speeds(Board("host", "native"), program, None, QUICK.model_copy(update={"cold_cache": True}))
 
 
 def test_a_board_is_not_told_of_by_this_machine(tiny_program):

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from kdbench.measures.timing_job import SpeedProgram
     from kdbench.records import Speed
 
-MEASURES = ("size", "compute", "latency", "memory", "instructions")
+MEASURES = ("size", "compute", "latency", "memory", "energy", "instructions")
 """The measures that need no task and no data."""
 
 

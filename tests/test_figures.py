@@ -44,6 +44,7 @@ def test_every_figure_of_a_program(tiny_program):
     assert found.reasons == {
         "latency_p99_ms": f"needs 1,000 samples, there are {found.speed.samples}",
         "latency_ref": "the reference program is not in the store; kdbench doctor puts it there",
+        "energy_mj": "not asked for: [protocol] energy = 'rapl' or 'meter'",
     }
     assert all(found.metrics[name] is None for name in found.reasons)
     assert found.facts.delegates == {"XnnpackBackend": 1}
@@ -57,7 +58,7 @@ def test_with_enough_samples_and_a_reference_nothing_is_left_out(tiny_program, t
         np.save(out / "input.npy", tiny_program.items[0])
     many = SHORT.model_copy(update={"min_runs": 500})
     found = measure_file(tiny_program.path, protocol=many, store=store)
-    assert not found.reasons
+    assert set(found.reasons) == {"energy_mj"}
     assert found.metrics["latency_p99_ms"] >= found.metrics["latency_p90_ms"]
     assert 0.2 < found.metrics["latency_ref"] < 5
     assert len(found.sitting.again_ms) == 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -44,6 +44,10 @@ def _counts(_context: click.Context, _parameter: click.Parameter, value: str) ->
 @click.option("--processes", type=click.IntRange(min=1), default=3, show_default=True, help="Fresh processes to time.")
 @click.option("--cold-cache", is_flag=True, help="Load the program from where it is stored, not from the page cache.")
 @click.option(
+    "--energy", type=click.Choice(["rapl", "meter"]), default=None,
+    help="What tells the energy: the processor's counters, or the meter whose log KDBENCH_METER names.",
+)  # fmt: skip
+@click.option(
     "--input", "inputs", multiple=True, type=_FILE, metavar="FILE.npy",
     help="What to feed, once an input: an item, or several as [items, ...] (default: made-up numbers).",
 )  # fmt: skip
@@ -56,6 +60,7 @@ def command(
     threads: tuple[int, ...],
     processes: int,
     cold_cache: bool,
+    energy: Literal["rapl", "meter"] | None,
     inputs: tuple[Path, ...],
     form: str,
     store: Path | None,
@@ -80,7 +85,7 @@ def command(
     with Progress(sys.stderr) as progress:
         given: dict[str, Any] = {
             "method": method,
-            "protocol": Protocol(threads=threads[0], processes=processes, cold_cache=cold_cache),
+            "protocol": Protocol(threads=threads[0], processes=processes, cold_cache=cold_cache, energy=energy or ""),
             "inputs": inputs,
             "store": Store(store or default_store()),
             "tell": lambda share, text: progress(

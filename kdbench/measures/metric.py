@@ -176,6 +176,9 @@ METRICS: dict[str, Metric] = {
             2,
             shared=True,
         ),
+        Metric(
+            "energy_mj", "mJ", "lower", "host", "energy", "of an inference, idle subtracted", 1, "mJ", 3, shared=True
+        ),
         Metric("instructions", "count", "lower", "exact", "instr.", "of an inference", 1e-3, "k", 3, shared=True),
         Metric(
             "vector_instructions",

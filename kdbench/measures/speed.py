@@ -9,11 +9,13 @@ import numpy as np
 
 from kdbench.devices.device import Counter, Packaged, Remote
 from kdbench.devices.runner.runtime import runtime_libraries
-from kdbench.errors import StageError
+from kdbench.errors import MeasureError, StageError
+from kdbench.measures.energy import energy_mj
 from kdbench.measures.instructions import counted
 from kdbench.measures.latency import LEAST_FOR_P99
 from kdbench.measures.memory import Resident, with_program, without_program
 from kdbench.measures.timing_job import AGAIN, CHECK, REFERENCE, check_protocol, culprits, timing_job
+from kdbench.meters import meter
 from kdbench.moment import Moment, moment, others_between, stolen_between
 from kdbench.noise import governor
 from kdbench.records import Speed
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
     from kdbench.devices.device import Device
     from kdbench.devices.job import Result
+    from kdbench.measures.measure import Figure
     from kdbench.measures.timing_job import SpeedProgram
     from kdbench.spec import Protocol
 
@@ -115,7 +118,10 @@ def _timed(
         try:
             timing = _timing(name, program, device, results, protocol, empty, ruled=reference is not None)
             flags = tuple(dict.fromkeys((*timing.speed.flags, *sitting.flags)))
-            timings[name] = replace(timing, speed=timing.speed.model_copy(update={"flags": flags}), sitting=sitting)
+            speed = timing.speed.model_copy(update={"flags": flags})
+            if protocol.energy:
+                speed = _with(speed, "energy_mj", _energy(device, program, protocol))
+            timings[name] = replace(timing, speed=speed, sitting=sitting)
         except StageError as error:
             timings[name] = Timing(_failure(name, device, program, protocol, error))
     return timings
@@ -243,10 +249,27 @@ def _shipped(speed: Speed, device: Device, program: SpeedProgram) -> Speed:
         return speed
     files = runtime_libraries(program.calls, device.package())
     if isinstance(files, str):
-        return speed.model_copy(update={"reasons": {**speed.reasons, "runtime_bytes": files}})
-    size = float(sum(path.stat().st_size for path in files))
-    names = tuple(path.name for path in files)
-    return speed.model_copy(update={"metrics": {**speed.metrics, "runtime_bytes": size}, "runtime_files": names})
+        return _with(speed, "runtime_bytes", files)
+    speed = _with(speed, "runtime_bytes", float(sum(path.stat().st_size for path in files)))
+    return speed.model_copy(update={"runtime_files": tuple(path.name for path in files)})
+
+
+def _energy(device: Device, program: SpeedProgram, protocol: Protocol) -> Figure:
+    if protocol.energy == "rapl" and isinstance(device, Remote):
+        return f"this machine's counters say nothing of {device.name}"
+    try:
+        found = meter(protocol.energy)
+    except MeasureError as error:
+        return str(error)
+    return energy_mj(device, program, found, protocol)
+
+
+def _with(speed: Speed, metric: str, figure: Figure) -> Speed:
+    """The speed with one more figure, or the reason why there is none."""
+    if isinstance(figure, str):
+        reasons = {**speed.reasons, metric: figure}
+        return speed.model_copy(update={"metrics": {**speed.metrics, metric: None}, "reasons": reasons})
+    return speed.model_copy(update={"metrics": {**speed.metrics, metric: figure}})
 
 
 def _median_ms(times: Sequence[int] | NDArray[np.int64]) -> float:

@@ -71,6 +71,16 @@ def test_what_else_went_on_is_a_line(shown):
     )
 
 
+def test_energy_that_nothing_tells_is_a_reason(tiny_program, store, monkeypatch):
+    monkeypatch.delenv("KDBENCH_METER", raising=False)
+    lines = invoke(tiny_program.path, "--energy", "meter", store=store).stdout.splitlines()
+    [line] = [line for line in lines if line.startswith("  energy ")]
+    assert line.split(maxsplit=2)[1:] == [
+        "-",
+        "no meter is named: KDBENCH_METER is the CSV file (seconds,watts) that it writes to",
+    ]
+
+
 def test_json_holds_every_figure_and_unit(tiny_program, store):
     shown = invoke(tiny_program.path, "--format", "json", store=store)
     table = json.loads(shown.stdout)

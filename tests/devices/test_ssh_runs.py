@@ -333,6 +333,7 @@ TIMED = {
     "rss_anon_bytes",
     "rss_file_bytes",
     "runtime_bytes",
+    "energy_mj",
 }
 
 

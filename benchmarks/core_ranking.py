@@ -27,7 +27,8 @@ from kdbench.devices.qemu import qemu
 from kdbench.lowering.shipped import lower
 from kdbench.machine import libraries, machine
 from kdbench.measures.instructions import counted
-from kdbench.measures.speed import SpeedProgram, measure_speeds
+from kdbench.measures.speed import measure_speeds
+from kdbench.measures.timing_job import SpeedProgram
 from kdbench.models.network import build
 from kdbench.spec import Protocol
 

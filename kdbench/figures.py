@@ -10,10 +10,13 @@ import numpy as np
 from kdbench.catalog import load
 from kdbench.errors import MeasureError, UsageError
 from kdbench.lowering.program import read_program
+from kdbench.measures.energy import Energy
 from kdbench.measures.instructions import Instructions
-from kdbench.measures.latency import LEAST_FOR_P99, Latency
+from kdbench.measures.latency import Latency, absent
 from kdbench.measures.memory import Memory
-from kdbench.measures.speed import SpeedProgram, measure_speeds
+from kdbench.measures.speed import Timing, measure_speeds
+from kdbench.measures.timing_job import SpeedProgram, check_protocol
+from kdbench.records import Speed
 from kdbench.spec import Protocol
 
 if TYPE_CHECKING:
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
 
     from kdbench.devices.device import Device
     from kdbench.lowering.program import ProgramFacts, TensorMeta
-    from kdbench.records import Speed
+    from kdbench.sitting import Sitting
     from kdbench.store import Store
 
 ITEMS = 8
@@ -37,10 +40,10 @@ _WHOLE = ("int8", "uint8", "int16", "int32", "int64", "bool")
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What was found out about a program.
+    """What was found out about a program in one place: on a device, with a number of threads, as ``speed`` says.
 
     ``inputs`` says in words what it was fed. ``metrics`` are by id, in the unit of ``METRICS``; ``reasons`` say why one
-    is None. ``processes``: how many fresh processes were timed or counted.
+    is None. ``processes``: how many fresh processes were timed or counted. ``sitting``: what else went on meanwhile.
     """
 
     facts: ProgramFacts
@@ -49,6 +52,7 @@ class Figures:
     metrics: Mapping[str, float | None]
     reasons: Mapping[str, str]
     processes: int
+    sitting: Sitting | None
 
 
 def measure_file(
@@ -70,23 +74,109 @@ def measure_file(
         UsageError: no such file, method or device, a damaged program, or inputs that do not fit.
         MeasureError: the program does not run on the device.
     """
-    facts = read_program(path, method)
-    protocol = protocol or Protocol()
-    arrays = given_inputs(facts, inputs) if inputs else made_inputs(facts)
-    where: Device = load("devices", device.partition(":")[0])(device)
-    ruler = _ruler(store) if store else None
-    program = SpeedProgram(path, arrays, facts.method)
-    [timing] = measure_speeds(where, {facts.sha256: program}, ruler, protocol, tell).values()
+    subject = _subject(path, method, inputs)
+    timing = _timing(subject, _device(device), protocol or Protocol(), store, tell)
     speed = timing.speed
     if speed.status != "ok":
-        needs = ", ".join((*facts.delegates, *facts.operators))
+        needs = ", ".join((*subject.facts.delegates, *subject.facts.operators))
         raise MeasureError(f"{path} does not run on {device} ({speed.status}): {speed.reason}; it needs {needs}")
-    metrics, reasons = _metrics(facts, speed)
+    return _figures(subject, timing)
+
+
+def measure_everywhere(
+    path: Path,
+    *,
+    devices: Sequence[str],
+    threads: Sequence[int],
+    method: str = "",
+    protocol: Protocol | None = None,
+    inputs: Sequence[Path] = (),
+    store: Store | None = None,
+    tell: Callable[[float, str], None] = lambda _done, _text: None,
+) -> tuple[Figures, ...]:
+    """``measure_file`` for each device and there for each number of ``threads``, one after another.
+
+    Where a place fails, the status and reason are those of its ``speed``; the others are measured all the same.
+
+    Raises:
+        UsageError: as for ``measure_file``, before anything is measured.
+    """
+    subject = _subject(path, method, inputs)
+    places = [(device, count) for device in map(_device, devices) for count in threads]
+    for device, _ in places:
+        check_protocol(device, protocol or Protocol())
+    found = []
+    for done, (device, count) in enumerate(places):
+
+        def told(share: float, text: str, done: int = done, name: str = device.name) -> None:
+            tell((done + share) / len(places), f"{name}: {text}")
+
+        asked = (protocol or Protocol()).model_copy(update={"threads": count})
+        try:
+            timing = _timing(subject, device, asked, store, told)
+        except MeasureError as error:
+            timing = Timing(_unmeasured(subject, device.name, count, error))
+        found.append(_figures(subject, timing))
+    return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class _Subject:
+    """What is measured: a program's facts, itself with its items, and in words what it is fed."""
+
+    facts: ProgramFacts
+    program: SpeedProgram
+    fed: str
+
+
+def _subject(path: Path, method: str, inputs: Sequence[Path]) -> _Subject:
+    facts = read_program(path, method)
+    arrays = given_inputs(facts, inputs) if inputs else made_inputs(facts)
     if inputs:
         fed = f"{len(arrays[0])} from {', '.join(file.name for file in inputs)}"
     else:
         fed = f"{ITEMS} made up: floats from a standard normal (seed 0), whole numbers and booleans 0"
-    return Figures(facts, fed, speed, metrics, reasons, len(speed.process_medians_ms) or 1)
+    calls = (*facts.delegates, *facts.operators)
+    return _Subject(facts, SpeedProgram(path, arrays, facts.method, calls=calls), fed)
+
+
+def _device(name: str) -> Device:
+    device: Device = load("devices", name.partition(":")[0])(name)
+    return device
+
+
+def _timing(
+    subject: _Subject,
+    device: Device,
+    protocol: Protocol,
+    store: Store | None,
+    tell: Callable[[float, str], None],
+) -> Timing:
+    ruler = _ruler(store) if store else None
+    [timing] = measure_speeds(device, {subject.facts.sha256: subject.program}, ruler, protocol, tell).values()
+    return timing
+
+
+def _unmeasured(subject: _Subject, device: str, threads: int, error: MeasureError) -> Speed:
+    """The speed of a place where nothing could be measured: a tool lacks, or a board is out of reach."""
+    return Speed(
+        structure=subject.facts.sha256,
+        device=device,
+        runtime="",
+        threads=threads,
+        program_sha256=subject.facts.sha256,
+        samples=0,
+        process_medians_ms=(),
+        metrics={},
+        status="failed",
+        reason=str(error),
+    )
+
+
+def _figures(subject: _Subject, timing: Timing) -> Figures:
+    metrics, reasons = _metrics(subject.facts, timing.speed)
+    processes = len(timing.speed.process_medians_ms) or 1
+    return Figures(subject.facts, subject.fed, timing.speed, metrics, reasons, processes, timing.sitting)
 
 
 def made_inputs(facts: ProgramFacts) -> tuple[NDArray[np.generic], ...]:
@@ -161,13 +251,11 @@ def _metrics(facts: ProgramFacts, speed: Speed) -> tuple[dict[str, float | None]
     found: dict[str, Any] = {name: float(getattr(facts, name)) for name in _SIZES}
     share = facts.quantized_share
     found["quantized_share"] = "its backend keeps its constants to itself" if share is None else share
-    absent = {
-        "latency_p99_ms": f"needs {LEAST_FOR_P99:,} samples, there are {speed.samples:,}",
-        "latency_ref": "the reference program is not in the store; kdbench doctor puts it there",
-    }
+    why = absent(speed.samples)
+    why["latency_ref"] = "the reference program is not in the store; kdbench doctor puts it there"
     counted = [name for name in Instructions.metrics if name in speed.metrics]
-    for name in (*counted, *Latency.metrics, *Memory.metrics):
+    for name in (*counted, *Latency.metrics, *Memory.metrics, *Energy.metrics):
         value = speed.metrics.get(name)
-        found[name] = (speed.reason or absent[name]) if value is None else value
+        found[name] = (speed.reasons.get(name) or speed.reason or why[name]) if value is None else value
     metrics = {name: None if isinstance(value, str) else value for name, value in found.items()}
     return metrics, {name: value for name, value in found.items() if isinstance(value, str)}

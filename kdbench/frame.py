@@ -21,7 +21,7 @@ CASE_COLUMNS = (
     "run", "suite", "version", "recipe", "machine", "partial",
     "pair", "teacher", "student", "method", "use", "seed", "target", "device", "runtime", "threads",
     "status", "reason", "reasons", "structure", "flags", "notes", "quality", "test_items", "latency_ms_ci",
-    "latency_ref_ci",
+    "latency_ref_ci", "aa", "cold_cache",
 )  # fmt: skip
 """What ``frame`` says of a case besides its metrics.
 
@@ -29,14 +29,15 @@ CASE_COLUMNS = (
 ``reference``; ``reasons``: why metrics are empty, by id; ``flags``: joined by commas; ``notes``: what to know of the
 program, joined by semicolons; ``quality``: the metric that ranks; ``test_items``: how many it was judged on;
 ``latency_ms_ci`` (ms) and ``latency_ref_ci``: half of Student's 95 % interval over the fresh processes that timed the
-structure.
+structure; ``aa``: the largest difference, as a share, between two copies of the reference program in one of those
+processes; ``cold_cache``: programs were loaded from where they are stored and not from the page cache.
 """
 
 SUMMARY_COLUMNS = (
     "run", "suite", "version", "recipe", "machine", "partial",
     "pair", "teacher", "student", "method", "target", "device", "runtime", "threads",
     "seeds", "failed", "status", "reason", "reasons", "structure", "shared_speed", "flags", "notes", "quality",
-    "test_items", "best", "dominated",
+    "test_items", "best", "dominated", "aa", "cold_cache",
 )  # fmt: skip
 """What ``summary`` says of a row besides its metrics.
 
@@ -71,7 +72,7 @@ def frame(runs: Sequence[Run]) -> pd.DataFrame:
     """One row a case: ``CASE_COLUMNS``, then every metric by id in its own unit, NaN where there is none."""
     ids = metric_ids(runs)
     rows = [_case(run, record, speeds, ids) for run in runs for speeds in [_speeds(run)] for record in run.records]
-    return _typed(pd.DataFrame(rows, columns=[*CASE_COLUMNS, *ids]), ids)
+    return _typed(pd.DataFrame(rows, columns=[*CASE_COLUMNS, *ids]), ["aa", *ids])
 
 
 def metric_ids(runs: Sequence[Run]) -> list[str]:
@@ -111,7 +112,7 @@ def summary(cases: pd.DataFrame, *, per_seed: bool = False) -> pd.DataFrame:
     measured = [column for metric in ids for column in (metric, f"{metric}_ci")]
     extra = ["accuracy_test_ci", *_GAINS, *(f"{metric}_ratio" for metric in RATIOS)]
     columns = [*SUMMARY_COLUMNS[:14], *(["seed"] if per_seed else []), *SUMMARY_COLUMNS[14:], *measured, *extra]
-    return _typed(pd.DataFrame(rows, columns=columns), [*measured, *extra])
+    return _typed(pd.DataFrame(rows, columns=columns), ["aa", *measured, *extra])
 
 
 def _typed(table: pd.DataFrame, numbers: Sequence[str]) -> pd.DataFrame:
@@ -147,6 +148,8 @@ def _case(run: Run, record: Record, speeds: Mapping[tuple[str, str], Speed], ids
         "test_items": record.test_items,
         "latency_ms_ci": _number(stats.t_half_width(speed.process_medians_ms if speed else ())),
         "latency_ref_ci": _number(stats.t_half_width(speed.process_ratios if speed else ())),
+        "aa": _number(next((each.aa for each in run.sittings if each.device == record.device), None)),
+        "cold_cache": bool(run.suite.get("protocol", {}).get("cold_cache", False)),
         **{metric: _number(record.metrics.get(metric)) for metric in ids},
     }
 
@@ -175,6 +178,8 @@ def _over_seeds(group: pd.DataFrame, ids: Sequence[str]) -> dict[str, Any]:
         "test_items": int(group["test_items"].max()),
         "best": False,
         "dominated": False,
+        "aa": _mean(group["aa"]),
+        "cold_cache": bool(first["cold_cache"]),
         **dict.fromkeys(_GAINS, math.nan),
     }
     for metric in ids:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from kdbench.errors import StageError
-from kdbench.measures.memory import empty_rss, peak_rss
+from kdbench.measures.memory import with_program, without_program
 from kdbench.spec import Protocol
 
 if TYPE_CHECKING:
@@ -59,8 +59,8 @@ def growths(
     """
     several = Protocol(memory_processes=PROCESSES, threads=threads)
     try:
-        empty = empty_rss(base, several) if duels else 0
-        other = empty if new == base or not duels else empty_rss(new, several)
+        empty = without_program(base, several).peak if duels else 0
+        other = empty if new == base or not duels else without_program(new, several).peak
     except StageError as error:
         return dict.fromkeys(duels, _unjudged(error))
     found = {}
@@ -87,7 +87,10 @@ def _peaks(sides: tuple[tuple[Device, Path, int], ...], duel: Duellists, threads
     """The least peak of base and of new: of each the device, the program, and what its runner takes without one."""
     once = Protocol(memory_processes=1, threads=threads)
     rounds = [
-        [peak_rss(device, path, duel.method, duel.inputs, once, empty) for device, path, empty in sides]
+        [
+            max(with_program(device, path, duel.method, duel.inputs, once).peak - empty, 0)
+            for device, path, empty in sides
+        ]
         for _ in range(PROCESSES)
     ]
     base, new = (min(peaks) for peaks in zip(*rounds, strict=True))

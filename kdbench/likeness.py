@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from kdbench.spec import Protocol
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -50,7 +52,9 @@ def apart(base: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     if base["version"] != new["version"]:
         versions = f"version {base['version']} to {new['version']}"
         return f"suite {base['name']!r} went from {versions}: its figures are no longer comparable"
-    protocols = base.get("protocol", {}), new.get("protocol", {})
+    # What an older kdbench did not know, it did as is done by default.
+    default = Protocol().model_dump(mode="json")
+    protocols = default | base.get("protocol", {}), default | new.get("protocol", {})
     if protocols[0] != protocols[1]:
         keys = sorted(key for key in protocols[0].keys() | protocols[1].keys() if _differ(*protocols, key))
         return f"the measuring protocols differ in {', '.join(keys)}"

@@ -23,10 +23,11 @@ if TYPE_CHECKING:
 
     from kdbench.devices.device import Device
     from kdbench.measures.measure import Figure, Measure
-    from kdbench.measures.speed import SpeedProgram, Timing
+    from kdbench.measures.speed import Timing
+    from kdbench.measures.timing_job import SpeedProgram
     from kdbench.records import Speed
 
-MEASURES = ("size", "compute", "latency", "memory", "instructions")
+MEASURES = ("size", "compute", "latency", "memory", "energy", "instructions")
 """The measures that need no task and no data."""
 
 
@@ -91,7 +92,8 @@ def measure(
         raise StageError(f"{target} can be lowered (kdbench.lower) but not measured: {why}", status="not-applicable")
     shipped, inputs = lower(model, example, target, calibration=calibration), tupled(example)
     structure = shipped.facts["structure"]
-    timing = _timed(shipped.program, structure, _arrays(inputs), where, protocol or Protocol(), store)
+    calls = (*shipped.facts["delegates"], *shipped.facts["operators"])
+    timing = _timed(shipped.program, structure, _arrays(inputs), calls, where, protocol or Protocol(), store)
     if timing.speed.status != "ok":
         raise StageError(timing.speed.reason, status=timing.speed.status)
     figures = _figures(model, inputs, shipped.facts, timing.speed)
@@ -110,16 +112,18 @@ def _timed(
     buffer: bytes,
     structure: str,
     arrays: tuple[NDArray[np.generic], ...],
+    calls: tuple[str, ...],
     device: Device,
     protocol: Protocol,
     store: Path | None,
 ) -> Timing:
-    from kdbench.measures.speed import SpeedProgram, measure_speeds
+    from kdbench.measures.speed import measure_speeds
+    from kdbench.measures.timing_job import SpeedProgram
 
     with tempfile.TemporaryDirectory(prefix="kdbench-measure-") as folder:
         path = Path(folder) / "program.pte"
         path.write_bytes(buffer)
-        program = SpeedProgram(path, arrays)
+        program = SpeedProgram(path, arrays, calls=calls)
         return measure_speeds(device, {structure: program}, _reference(store), protocol)[structure]
 
 
@@ -128,7 +132,7 @@ def _reference(store: Path | None) -> SpeedProgram | None:
     import numpy as np
 
     from kdbench.conduct import conduct
-    from kdbench.measures.speed import SpeedProgram
+    from kdbench.measures.timing_job import SpeedProgram
     from kdbench.session import REFERENCE
 
     made = conduct([REFERENCE], Store(store or default_store()), 1, lambda _event: None)[REFERENCE.id]

@@ -122,10 +122,16 @@ def verdict(found: Spread, stolen: float) -> Finding:
 
 def cpu_times(root: Path = ROOT) -> tuple[int, int]:
     """Ticks since the start of all cores, and those of them that were stolen; (0, 0) where that is not told."""
-    match = re.search(r"^cpu +(.+)$", _read(root, "proc/stat"), re.MULTILINE)
-    ticks = [int(word) for word in match[1].split()] if match else []
-    # user nice system idle iowait irq softirq steal; guest times after them are counted in user already.
-    return (sum(ticks[:8]), ticks[7]) if len(ticks) >= 8 else (0, 0)
+    counted = ticks(root)
+    return (sum(counted), counted[7]) if counted else (0, 0)
+
+
+def ticks(root: Path = ROOT) -> tuple[int, ...]:
+    """Ticks since the start of all cores: user, nice, system, idle, iowait, irq, softirq, steal; () if not told."""
+    match = re.search(r"^cpu +(.+)$", read(root, "proc/stat"), re.MULTILINE)
+    counted = tuple(int(word) for word in match[1].split()) if match else ()
+    # Guest times after the eight are counted in user already.
+    return counted[:8] if len(counted) >= 8 else ()
 
 
 def stolen_share(before: tuple[int, int], after: tuple[int, int]) -> float:
@@ -135,7 +141,7 @@ def stolen_share(before: tuple[int, int], after: tuple[int, int]) -> float:
 
 
 def _processor(root: Path) -> Finding:
-    match = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", _read(root, "proc/cpuinfo"), re.MULTILINE)
+    match = re.search(r"^(?:flags|Features)\s*:\s*(.+)$", read(root, "proc/cpuinfo"), re.MULTILINE)
     flags = set(match[1].split()) if match else set()
     simd = [name for name in _SIMD if name in flags]
     said = f"{cpu_name()}; {', '.join(simd) or 'instruction sets not told'}"
@@ -162,14 +168,14 @@ def limits(root: Path = ROOT) -> tuple[float | None, int | None]:
     cores: float | None = None
     memory: int | None = None
     for group in _groups(root):
-        quota, _, period = _read(root, f"{group}/cpu.max").partition(" ")
+        quota, _, period = read(root, f"{group}/cpu.max").partition(" ")
         if quota.isdigit() and period.strip().isdigit():
             granted = int(quota) / int(period)
             cores = granted if cores is None else min(cores, granted)
-        most = _read(root, f"{group}/memory.max").strip()
+        most = read(root, f"{group}/memory.max").strip()
         if most.isdigit():
             memory = int(most) if memory is None else min(memory, int(most))
-    old = [_read(root, f"sys/fs/cgroup/cpu/cpu.cfs_{name}_us").strip() for name in ("quota", "period")]
+    old = [read(root, f"sys/fs/cgroup/cpu/cpu.cfs_{name}_us").strip() for name in ("quota", "period")]
     if cores is None and all(word.isdigit() for word in old):  # version 1 says -1 where there is no quota
         cores = int(old[0]) / int(old[1])
     return cores, memory
@@ -177,27 +183,32 @@ def limits(root: Path = ROOT) -> tuple[float | None, int | None]:
 
 def _groups(root: Path) -> list[str]:
     """The folders of this process's version 2 control group and of those around it."""
-    match = re.search(r"^0::/(.*)$", _read(root, "proc/self/cgroup"), re.MULTILINE)
+    match = re.search(r"^0::/(.*)$", read(root, "proc/self/cgroup"), re.MULTILINE)
     parts = match[1].split("/") if match and match[1] else []
     return ["/".join(["sys/fs/cgroup", *parts[:depth]]) for depth in range(len(parts) + 1)]
 
 
-def _governor(root: Path) -> Finding:
+def governor(root: Path = ROOT) -> str:
+    """What sets the cores' clocks, joined by commas where they differ; empty where it cannot be read."""
     places = root.glob("sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor")
-    found = sorted({_read(root, str(place.relative_to(root))).strip() for place in places} - {""})
+    return ", ".join(sorted({read(root, str(place.relative_to(root))).strip() for place in places} - {""}))
+
+
+def _governor(root: Path) -> Finding:
+    found = governor(root)
     if not found:
         hint = "clocks cannot be seen here, as in most virtual machines; trust the A/A line"
         return Finding("noise", "governor", "warn", "not readable", hint)
-    if found == ["performance"]:
-        return Finding("noise", "governor", "ok", "performance")
+    if found == "performance":
+        return Finding("noise", "governor", "ok", found)
     hint = "clocks follow the load; sudo cpupower frequency-set -g performance"
-    return Finding("noise", "governor", "warn", ", ".join(found), hint)
+    return Finding("noise", "governor", "warn", found, hint)
 
 
 def _turbo(root: Path) -> Finding:
     off = {"sys/devices/system/cpu/intel_pstate/no_turbo": "1", "sys/devices/system/cpu/cpufreq/boost": "0"}
     for place, value in off.items():
-        if said := _read(root, place).strip():
+        if said := read(root, place).strip():
             if said == value:
                 return Finding("noise", "turbo", "ok", "off")
             hint = "clocks fall as the chip warms up; turn it off to compare runs"
@@ -207,7 +218,7 @@ def _turbo(root: Path) -> Finding:
 
 def _virtual(root: Path) -> Finding:
     kinds = []
-    if re.search(r"^flags\s*:.*\bhypervisor\b", _read(root, "proc/cpuinfo"), re.MULTILINE):
+    if re.search(r"^flags\s*:.*\bhypervisor\b", read(root, "proc/cpuinfo"), re.MULTILINE):
         kinds.append("virtual machine")
     if any((root / mark).exists() for mark in (".dockerenv", "run/.containerenv")):
         kinds.append("container")
@@ -235,7 +246,7 @@ def _swap() -> Finding:
     return Finding("noise", "swap", "ok", said)
 
 
-def _read(root: Path, place: str) -> str:
+def read(root: Path, place: str) -> str:
     """The text of a file below ``root``; empty where it is missing or not for us."""
     try:
         return (root / place).read_text(encoding="utf-8", errors="replace")

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from kdbench.errors import MeasureError, UsageError
 from kdbench.privacy import cleaned
+from kdbench.sitting import Sitting  # noqa: TC001 - pydantic reads it
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -87,8 +88,9 @@ class Speed(Fact):
     """The steady latency of one structure on one device: statistics of all samples, quantiles by numpy's linear rule.
 
     ``program_sha256`` was timed; ``checked_sha256`` is a second seed's program and ``checked_ratio`` its median over
-    the first's. ``process_medians_ms`` and ``process_ratios``, medians over the reference program's, show the
-    spread between fresh processes; ``samples`` counts all runs.
+    the first's. ``process_medians_ms`` and ``process_ratios``, medians over the reference program's, show the spread
+    between fresh processes; ``samples`` counts all runs. ``reasons``: why metrics have no value, by id, where the one
+    ``reason`` does not say it of all. ``runtime_files``: what ``runtime_bytes`` is the size of.
     """
 
     structure: str
@@ -100,6 +102,8 @@ class Speed(Fact):
     process_medians_ms: tuple[float, ...]
     process_ratios: tuple[float, ...] = ()
     metrics: dict[str, float | None]
+    reasons: dict[str, str] = {}
+    runtime_files: tuple[str, ...] = ()
     checked_sha256: Sha256 = ""
     checked_ratio: float | None = None
     flags: tuple[str, ...] = ()
@@ -178,7 +182,7 @@ class Record(Fact):
 
 
 class Run(Fact):
-    """The records of one execution of a suite. ``partial`` says that a selection left cases out."""
+    """The records of one execution of a suite, part of it if ``partial``; a sitting a device that was timed."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
     id: str
@@ -188,6 +192,7 @@ class Run(Fact):
     records: tuple[Record, ...]
     networks: tuple[Network, ...]
     speeds: tuple[Speed, ...]
+    sittings: tuple[Sitting, ...] = ()
     provenance: Provenance
 
     @field_validator("suite")

@@ -59,6 +59,7 @@ def run_of(
         records=records,
         networks=tuple(_networks(finished).values()),
         speeds=tuple(timing.speed for timing in finished.speeds.values()),
+        sittings=tuple({each.device: each for timing in finished.speeds.values() if (each := timing.sitting)}.values()),
         provenance=Provenance(
             kdbench=libraries()["kdbench"],
             commit=head,

@@ -13,7 +13,8 @@ from kdbench.data.named import dataset_named
 from kdbench.devices.device import Remote
 from kdbench.errors import UsageError
 from kdbench.machine import usable_cores
-from kdbench.measures.speed import SpeedProgram, Timing, measure_speeds
+from kdbench.measures.speed import Timing, measure_speeds
+from kdbench.measures.timing_job import SpeedProgram, check_protocol
 from kdbench.methods.build import method_from
 from kdbench.models.network import build
 from kdbench.plan import Case, CaseStages, Ground, network_of, stages_of
@@ -87,6 +88,8 @@ def conducted(suite: Suite, cases: Sequence[Case], store: Store, jobs: int | Non
         KdbenchError: as ``execute``.
     """
     devices = {name: _device(name) for name in dict.fromkeys(case.device for case in cases)}
+    for device in devices.values():
+        check_protocol(device, suite.protocol)
     remote = {name: device for name, device in devices.items() if isinstance(device, Remote)}
     for why in filter(None, (device.revealed() for device in remote.values())):
         raise UsageError(why)
@@ -152,13 +155,15 @@ def _speeds(
         artefact = finished.artefact(stages.program)
         if case.device != name or artefact is None or stages.unrun:
             continue
-        structure = artefact.json("program.json")["structure"]
+        facts = artefact.json("program.json")
+        structure, calls = facts["structure"], (*facts["delegates"], *facts["operators"])
         path = artefact.path("program.pte")
         known = programs.get(structure)
         if known is None:
-            programs[structure] = SpeedProgram(path, timing_items(datasets[case.pair.data], finished.suite.task))
+            items = timing_items(datasets[case.pair.data], finished.suite.task)
+            programs[structure] = SpeedProgram(path, items, calls=calls)
         elif known.check is None and file_sha256(known.path) != file_sha256(path):
-            programs[structure] = SpeedProgram(known.path, known.inputs, check=path)
+            programs[structure] = replace(known, check=path)
     ruler = finished.artefact(REFERENCE)
     if not programs or ruler is None:
         return {}

@@ -141,7 +141,11 @@ class Lowering(Spec):
 
 
 class Protocol(Spec):
-    """How speed and memory are measured. Steady state ends at min runs AND min seconds, or at the cap."""
+    """How speed and memory are measured. Steady state ends at min runs AND min seconds, or at the cap.
+
+    ``cold_cache``: load times are of programs whose files are not in the page cache when the process starts.
+    ``energy``: what tells it, ``rapl`` or ``meter`` (``kdbench.meters``); empty: nothing is asked.
+    """
 
     processes: Positive = 3
     warmup_runs: Annotated[int, Field(ge=1)] = 10
@@ -152,6 +156,8 @@ class Protocol(Spec):
     block_ms: Annotated[float, Field(gt=0, le=1000)] = 4.0
     threads: Annotated[int, Field(ge=1, le=1024)] = 1
     pin: bool = True
+    cold_cache: bool = False
+    energy: Literal["", "rapl", "meter"] = ""
     memory_processes: Positive = 3
     timeout_seconds: Annotated[float, Field(gt=0, le=86400)] = 300.0
     seed: int = 0

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from kdbench.errors import MeasureError, UsageError
-from kdbench.figures import ITEMS, given_inputs, made_inputs, measure_file
+from kdbench.figures import ITEMS, given_inputs, made_inputs, measure_everywhere, measure_file
 from kdbench.lowering.program import ProgramFacts, TensorMeta, read_program
 from kdbench.session import REFERENCE
 from kdbench.spec import Protocol
@@ -36,10 +36,15 @@ def test_every_figure_of_a_program(tiny_program):
     assert all(time > 0 for time in times)
     assert found.metrics["latency_p90_ms"] >= found.metrics["latency_ms"]
     assert found.metrics["peak_rss_bytes"] > 0
+    assert found.metrics["rss_anon_bytes"] > 0
+    assert found.metrics["rss_file_bytes"] > 0
+    assert 1e6 < found.metrics["runtime_bytes"] < 1e8
+    assert "libexecutorch_backend_xnnpack" in {name.partition(".")[0] for name in found.speed.runtime_files}
     assert (found.processes, found.speed.samples >= 40, found.speed.threads) == (2, True, 1)
     assert found.reasons == {
         "latency_p99_ms": f"needs 1,000 samples, there are {found.speed.samples}",
         "latency_ref": "the reference program is not in the store; kdbench doctor puts it there",
+        "energy_mj": "not asked for: [protocol] energy = 'rapl' or 'meter'",
     }
     assert all(found.metrics[name] is None for name in found.reasons)
     assert found.facts.delegates == {"XnnpackBackend": 1}
@@ -53,9 +58,10 @@ def test_with_enough_samples_and_a_reference_nothing_is_left_out(tiny_program, t
         np.save(out / "input.npy", tiny_program.items[0])
     many = SHORT.model_copy(update={"min_runs": 500})
     found = measure_file(tiny_program.path, protocol=many, store=store)
-    assert not found.reasons
+    assert set(found.reasons) == {"energy_mj"}
     assert found.metrics["latency_p99_ms"] >= found.metrics["latency_p90_ms"]
     assert 0.2 < found.metrics["latency_ref"] < 5
+    assert len(found.sitting.again_ms) == 2
 
 
 def test_threads_are_set_and_read_back(tiny_program):
@@ -169,3 +175,30 @@ def test_a_program_with_an_operator_that_is_not_linked(portable_program, tmp_pat
 def test_an_unknown_device(tiny_program):
     with pytest.raises(UsageError, match=r"^unknown device 'hots'; did you mean 'host'\?$"):
         measure_file(tiny_program.path, device="hots")
+
+
+def test_each_number_of_threads_is_a_place_of_its_own(tiny_program):
+    told = []
+    found = measure_everywhere(
+        tiny_program.path,
+        devices=["host"],
+        threads=[1, 2],
+        protocol=SHORT,
+        tell=lambda share, text: told.append((share, text)),
+    )
+    assert [(each.speed.device, each.speed.threads, each.speed.status) for each in found] == [
+        ("host", 1, "ok"),
+        ("host", 2, "ok"),
+    ]
+    assert [share for share, _ in told] == sorted(share for share, _ in told)
+    assert told[0] == (0.0, "host: process 1 of 2")
+    assert 0.5 <= told[-1][0] < 1
+
+
+def test_a_program_that_runs_nowhere_has_a_reason_everywhere(broken_program):
+    found = measure_everywhere(broken_program.path, devices=["host"], threads=[1, 2], protocol=SHORT)
+    assert [each.speed.status for each in found] == ["failed", "failed"]
+    for each in found:
+        assert each.metrics["size_bytes"] > 0
+        assert each.metrics["latency_ms"] is None
+        assert each.reasons["latency_ms"].startswith("cannot load ")

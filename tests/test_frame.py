@@ -7,6 +7,7 @@ import pytest
 
 from kdbench.frame import BY_PROCESS, CASE_COLUMNS, SUMMARY_COLUMNS, frame, metrics_of, summary
 from kdbench.measures.metric import METRICS
+from kdbench.sitting import Sitting
 from kdbench.stats import t_half_width, wilson_half_width
 
 PAIR = "digits:resnet8-dscnn"
@@ -53,6 +54,15 @@ def test_a_case_says_what_it_is_and_how_it_was_timed(cases):
     assert first.latency_ref_ci == pytest.approx(4.303 * 0.002 * 0.0812 / 0.05 / math.sqrt(3), rel=1e-3)
     int8 = cases[(cases.target == "xnnpack-int8") & (cases.method == "kd")].iloc[0]
     assert int8["flags"] == "noisy"
+
+
+def test_aa_is_that_of_the_devices_sitting():
+    assert frame([made_up.run()])["aa"].isna().all()
+    sitting = Sitting(device="host", threads=1, reference_ms=(1.0, 2.0), again_ms=(1.0, 2.01))
+    other = sitting.model_copy(update={"device": "ssh:board", "again_ms": (2.0, 2.0)})
+    cases = frame([made_up.run(sittings=(other, sitting))])
+    assert cases["aa"].tolist() == pytest.approx([0.005] * len(cases))
+    assert summary(cases)["aa"].unique().tolist() == pytest.approx([0.005])
 
 
 def test_a_failed_case_stays_a_row_with_status_and_reason(cases):

@@ -6,6 +6,7 @@ from kdbench.devices.host import host
 from kdbench.errors import StageError
 from kdbench.growth import APART, LEAST, PROCESSES, growth_of, growths
 from kdbench.measures.duel import Duellists
+from kdbench.measures.memory import Resident
 
 MB = 1_000_000
 
@@ -34,15 +35,17 @@ def test_the_reason_says_both_peaks_and_what_counts():
 def test_sides_alternate_and_the_least_of_their_processes_stands_for_them(monkeypatch, tmp_path):
     asked, disturbed = [], iter(range(2 * PROCESSES, 0, -1))
 
-    def peak(device, path, _method, _inputs, protocol, empty):
+    def loaded(device, path, _method, _inputs, protocol):
         asked.append((device, path.name))
-        assert (protocol.memory_processes, protocol.threads, empty) == (1, 2, len(device))
-        return MB + next(disturbed)
+        assert (protocol.memory_processes, protocol.threads) == (1, 2)
+        return Resident(len(device) + MB + next(disturbed), None, None)
 
-    monkeypatch.setattr(growth, "peak_rss", peak)
-    monkeypatch.setattr(
-        growth, "empty_rss", lambda device, protocol: len(device) if protocol.memory_processes == 5 else 0
-    )
+    def empty(device, protocol):
+        assert (protocol.memory_processes, protocol.threads) == (PROCESSES, 2)
+        return Resident(len(device), None, None)
+
+    monkeypatch.setattr(growth, "with_program", loaded)
+    monkeypatch.setattr(growth, "without_program", empty)
     found = growths("here", "there", {"it": Duellists(tmp_path / "base", tmp_path / "new", ())}, threads=2)["it"]
     assert asked == [("here", "base"), ("there", "new")] * PROCESSES
     assert (found.base_bytes, found.new_bytes) == (MB + 2, MB + 1)

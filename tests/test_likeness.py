@@ -1,7 +1,7 @@
 import made_up
 
 from kdbench.gate import compare
-from kdbench.likeness import moved_structures, suspects_of
+from kdbench.likeness import apart, moved_structures, suspects_of
 
 KD8 = "digits:resnet8-dscnn/kd/xnnpack-int8/s0/host"
 
@@ -24,6 +24,14 @@ def test_suspects_are_recipes_lowering_machines_and_uncommitted_changes():
         "machine amd-epyc-linux-x86-64 -> arm",
         "uncommitted changes",
     )
+
+
+def test_what_an_older_kdbench_did_not_know_of_a_protocol_is_the_default():
+    table = made_up.suite().model_dump(mode="json")
+    older = {**table, "protocol": {key: value for key, value in table["protocol"].items() if key != "cold_cache"}}
+    cold = {**table, "protocol": {**table["protocol"], "cold_cache": True}}
+    assert apart(older, table) == apart(table, older) == ""
+    assert apart(older, cold) == "the measuring protocols differ in cold_cache"
 
 
 def test_only_structures_that_changed_may_run_otherwise():

@@ -1,7 +1,7 @@
 import pytest
 
 from kdbench.devices.host import host
-from kdbench.noise import PROCESSES, cpu_times, limits, spread, spread_of, stolen_share, surroundings, verdict
+from kdbench.noise import PROCESSES, cpu_times, governor, limits, spread, spread_of, stolen_share, surroundings, verdict
 
 CPU = "sys/devices/system/cpu"
 
@@ -32,6 +32,7 @@ def test_the_governor(tmp_path, governors, state, said):
     tree(tmp_path, **{f"{CPU}/cpu{i}/cpufreq/scaling_governor": text + "\n" for i, text in enumerate(governors)})
     found = finding(tmp_path, "governor")
     assert (found.state, found.said) == (state, said)
+    assert governor(tmp_path) == (said if governors else "")
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ lr = 0.05
 seeds = [0]
 """
 KD = "digits:resnet8-dscnn/kd/xnnpack-int8/s1/host"
-MEASURES = ("compute", "fidelity", "instructions", "latency", "memory", "quality", "size", "training")
+MEASURES = ("compute", "energy", "fidelity", "instructions", "latency", "memory", "quality", "size", "training")
 
 
 @pytest.fixture(autouse=True)

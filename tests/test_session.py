@@ -123,6 +123,15 @@ def test_figures_belong_together(run):
     assert student.metrics["delegated"] == 1
     assert portable.metrics["accuracy"] == student.metrics["accuracy"]
     assert portable.structure != student.structure
+    assert portable.metrics["runtime_bytes"] > student.metrics["runtime_bytes"] > 1e6
+
+
+def test_the_run_says_what_else_went_on_on_its_device(run):
+    (sitting,) = run[0].sittings
+    assert sitting.device == "host"
+    assert sitting.aa >= 0
+    assert len(sitting.around) == len(sitting.reference_ms) + 1
+    assert set(sitting.flags) <= set(record(run, "/kd/xnnpack-fp32").flags)
 
 
 def test_accuracy_is_that_of_the_kept_items(run):

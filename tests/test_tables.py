@@ -5,6 +5,7 @@ from laid import cells, table
 from kdbench.errors import UsageError
 from kdbench.formats import rows_of
 from kdbench.measures.metric import METRICS
+from kdbench.sitting import Sitting
 from kdbench.tables import BEST, DEFAULT_COLUMNS, DOMINATED, FLAGGED, NONE, SAME, digits_of, plain, table_of
 
 
@@ -29,6 +30,11 @@ def test_a_section_a_pair_says_suite_version_run_recipe_machine_and_runtime():
     )
     assert [len(section.rows) for section in (first, second)] == [8, 8]
     assert table(made_up.run(partial=True)).sections[0].title.endswith("(partial: a selection of the suite's cases)")
+
+
+def test_a_cold_file_cache_is_told():
+    suite = made_up.suite(protocol={"cold_cache": True}).model_dump(mode="json")
+    assert table(made_up.run(suite=suite)).sections[0].source.endswith(", 1 thread, loaded from a cold file cache")
 
 
 def test_reference_recipes_are_told_from_fast_ones():
@@ -65,6 +71,13 @@ def test_failures_empty_figures_and_flags_have_notes():
     noisy = cells(laid, "scratch", "xnnpack-int8")
     assert laid.notes[noisy["latency_ms"].note - 1] == "xnnpack-int8 speed: noisy"
     assert len(laid.notes) == 3
+
+
+def test_the_foot_says_what_two_copies_of_one_program_differed_by():
+    assert not any(line.startswith("A/A") for line in table().legend)
+    sitting = Sitting(device="host", threads=1, reference_ms=(1.0, 2.0), again_ms=(1.0, 2.007))
+    legend = table(made_up.run(sittings=(sitting,))).legend
+    assert "A/A host 0.4 %: the most that two copies of one program differed in a process there" in legend
 
 
 def test_a_wholly_failed_row_has_no_figures_and_one_note():

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
@@ -36,6 +37,19 @@ class Device(Protocol):
 
         Raises:
             StageError: status ``crashed``, ``timed-out``, ``out-of-memory`` or ``failed``, with the reason.
+        """
+        ...
+
+
+@runtime_checkable
+class Packaged(Protocol):
+    """What a device tells besides whose programs run with the libraries of an executorch package that is here."""
+
+    def package(self) -> Path:
+        """The folder of that package.
+
+        Raises:
+            MeasureError: it is not to be had.
         """
         ...
 

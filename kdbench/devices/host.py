@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from kdbench.devices.page_cache import drop
 from kdbench.devices.process import finish
 from kdbench.devices.runner.build import (
+    executorch_folder,
     executorch_in,
     executorch_version,
     find_compiler,
@@ -65,17 +67,17 @@ def host_with(folder: Path) -> Host:
 class Host:
     """The machine itself. ``kind`` is the runner: figures of the two are never compared with each other.
 
-    ``package`` is the executorch that runs programs, None the installed one.
+    ``other`` is the executorch package that runs programs, None the installed one.
     """
 
     name: str
     kind: Literal["native", "python"]
-    package: Path | None = None
+    other: Path | None = None
 
     @property
     def runtime(self) -> str:
         """The runner's kind, the executorch version and the instruction set."""
-        return f"{self.kind} executorch-{executorch_version(self.package)} {platform.machine()}"
+        return f"{self.kind} executorch-{executorch_version(self.other)} {platform.machine()}"
 
     def run(self, job: Job) -> Result:
         """Run the job in a fresh process; see ``Device.run``.
@@ -90,16 +92,26 @@ class Host:
             with tempfile.TemporaryDirectory(prefix="kdbench-job-") as scratch:
                 folder = Path(scratch)
                 write_job(job, folder, _core() if job.pin and job.threads == 1 else -1)
+                for path in {program.path: None for program in job.programs if job.cold}:
+                    drop(path)
                 finish([*command, str(folder)], environment, job.timeout_s, folder)
                 return read_result(job, folder, self.runtime)
         except OSError as error:
             where = f" {error.filename}" if error.filename else ""
             raise MeasureError(f"cannot run a job on {self.name}:{where}: {error.strerror or error}") from None
 
+    def package(self) -> Path:
+        """The executorch package that runs programs.
+
+        Raises:
+            MeasureError: none is installed, or one without libraries.
+        """
+        return self.other or executorch_folder()
+
     def _command(self) -> tuple[list[str], dict[str, str]]:
         if self.kind == "native":
             library = openvino_library()
-            return [str(runner(self.package))], _QUIET | ({"OPENVINO_LIB_PATH": str(library)} if library else {})
+            return [str(runner(self.other))], _QUIET | ({"OPENVINO_LIB_PATH": str(library)} if library else {})
         environment = {
             name: value for name, value in os.environ.items() if not name.startswith(("COV_", "OMP_", "PYTEST"))
         }

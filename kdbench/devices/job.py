@@ -74,7 +74,7 @@ class Predict:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Read the process's peak resident memory here; ``name`` tells readings apart."""
+    """Read here what is and what at most was resident of the process; ``name`` tells readings apart."""
 
     name: str
 
@@ -84,13 +84,17 @@ StepOf = Load | Interleave | Predict | Memory
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What one process does, in order. ``threads`` is set before anything is loaded; ``pin`` keeps it on one core."""
+    """What one process does, in order. ``threads`` is set before anything is loaded; ``pin`` keeps it on one core.
+
+    ``cold``: the programs' files are not in the page cache when the process starts.
+    """
 
     programs: tuple[Program, ...]
     inputs: tuple[Input, ...]
     steps: tuple[StepOf, ...]
     threads: int = 1
     pin: bool = False
+    cold: bool = False
     timeout_s: float = 300.0
 
 
@@ -102,6 +106,8 @@ class Result:
     ``outputs[program]``: one array per output of the method, each [items, *the shape of one execute()].
     ``blocks``: the program of each timed block, in their order; equal seeds give equal orders.
     ``runner``: what ran the job, as ``Device.runtime`` says it. ``threads``: read back after setting them.
+    ``anonymous_bytes``, ``file_bytes``: what was resident of no file and of files when memory was read; empty where the
+    system does not tell.
     """
 
     runner: str
@@ -112,5 +118,7 @@ class Result:
     samples: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
     outputs: Mapping[str, tuple[NDArray[np.generic], ...]] = field(default_factory=dict)
     peak_rss_bytes: Mapping[str, int] = field(default_factory=dict)
+    anonymous_bytes: Mapping[str, int] = field(default_factory=dict)
+    file_bytes: Mapping[str, int] = field(default_factory=dict)
     pinned: int | None = None
     blocks: tuple[str, ...] = ()

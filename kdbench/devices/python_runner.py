@@ -65,6 +65,7 @@ class Runner:
         self._job = read_job(folder / JOB_FILE)
         self._programs = [_Program(method, path) for method, path in self._job.programs]
         self._memory: dict[str, int] = {}
+        self._resident: dict[str, dict[str, int]] = {}
         self._blocks: list[int] = []
 
     def run(self) -> None:
@@ -85,6 +86,7 @@ class Runner:
                 case PredictStep(place, entry):
                     self._predict(place, self._job.inputs[entry])
                 case MemoryStep(index):
+                    self._resident |= {index: told} if (told := _resident_bytes()) else {}
                     self._memory[index] = _peak_rss_bytes()
                 case InterleaveStep():
                     self._interleave(step)
@@ -211,7 +213,8 @@ class Runner:
             loaded = program.method is not None
             outputs, runs = program.outputs, len(program.samples)
             told.append({"loaded": loaded, **times, "outputs": outputs, "samples": file, "runs": runs})
-        text = json.dumps({**result, "blocks": self._blocks, "programs": told, "memory": self._memory})
+        memory = {"memory": self._memory, "resident": self._resident}
+        text = json.dumps({**result, "blocks": self._blocks, "programs": told, **memory})
         self._put(RESULT_FILE, np.frombuffer(text.encode(), dtype=np.uint8))
 
     def _put(self, file: str, values: Any) -> None:
@@ -257,6 +260,18 @@ def _peak_rss_bytes() -> int:
     if match:
         return int(match[1]) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _resident_bytes() -> dict[str, int]:
+    """What is resident of no file and of files, from the sums over all mappings; nothing where they are not told."""
+    try:
+        rollup = Path("/proc/self/smaps_rollup").read_text(encoding="ascii")
+    except OSError:
+        return {}
+    found = {name: int(size) * 1024 for name, size in re.findall(r"^(Rss|Anonymous):\s*(\d+) kB", rollup, re.MULTILINE)}
+    if len(found) < 2:
+        return {}
+    return {"anonymous": found["Anonymous"], "file": found["Rss"] - found["Anonymous"]}
 
 
 def main(folder: str) -> int:

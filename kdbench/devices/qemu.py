@@ -100,6 +100,14 @@ class Qemu:
         assert counts is not None
         return result, counts
 
+    def package(self) -> Path:
+        """The folder of the wheel whose Arm libraries run here.
+
+        Raises:
+            MeasureError: it is not to be had.
+        """
+        return arm_package(self.version)
+
     def _run(self, job: Job, plugin: Path | None) -> tuple[Result, NDArray[np.int64] | None]:
         runtime = self.runtime
         runner, package = arm_runner(self.version), arm_package(self.version)

@@ -53,8 +53,10 @@ def pack_job(job: Job, folder: Path, where: PurePosixPath, cpu: int = -1) -> Non
     """``write_job`` for a device that sees ``folder`` as ``where``: with copies of the programs, all named by that.
 
     Raises:
-        UsageError, OSError: as for ``write_job``.
+        UsageError, OSError: as for ``write_job``; also where the job wants its programs cold.
     """
+    if job.cold:
+        raise UsageError("cold_cache: this device runs fresh copies of the programs; only the host has them cold")
     programs = [where / f"program-{place}.pte" for place in range(len(job.programs))]
     for program, copy in zip(job.programs, programs, strict=True):
         shutil.copyfile(program.path, folder / copy.name)
@@ -119,6 +121,7 @@ def read_result(job: Job, folder: Path, runner: str) -> Result:
         used = {name: part for name, part in parts.items() if part["loaded"]}
         items = _items(job)
         memories = [step.name for step in job.steps if isinstance(step, Memory)]
+        resident = {memories[int(i)]: part for i, part in told["resident"].items()}
         return Result(
             runner=runner,
             threads=told["threads"],
@@ -132,6 +135,8 @@ def read_result(job: Job, folder: Path, runner: str) -> Result:
                 if part["outputs"]
             },
             peak_rss_bytes={name: told["memory"][str(i)] for i, name in enumerate(memories)},
+            anonymous_bytes={name: part["anonymous"] for name, part in resident.items()},
+            file_bytes={name: part["file"] for name, part in resident.items()},
             pinned=None if told["pinned"] < 0 else told["pinned"],
             blocks=tuple(job.programs[place].name for place in told["blocks"]),
         )

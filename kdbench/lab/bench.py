@@ -19,8 +19,8 @@ from kdbench.errors import KdbenchError, MeasureError, StageError
 from kdbench.lab.manifest import Entry, Manifest, read_manifest
 from kdbench.lab.measured import MEASURED_FILE
 from kdbench.machine import cpu_name
-from kdbench.measures.memory import empty_rss, peak_rss
-from kdbench.measures.speed import REFERENCE, SpeedProgram, culprits, timing_job
+from kdbench.measures.memory import with_program, without_program
+from kdbench.measures.timing_job import REFERENCE, SpeedProgram, culprits, timing_job
 from kdbench.store import file_sha256
 from kdbench.whole import whole_file
 
@@ -51,12 +51,12 @@ def measure(folder: Path, tell: Callable[[str], None] = lambda _text: None) -> P
     failed: dict[str, StageError] = {}
     _check(folder, manifest, device, failed, tell)
     measurements = [*_times(folder, manifest, device, failed, tell), *_outputs(folder, manifest, device, failed, tell)]
-    empty = empty_rss(device, manifest.protocol)
+    empty = without_program(device, manifest.protocol).peak
     for entry in manifest.programs:
         if entry.timing and entry.sha256 not in failed:
             tell(f"memory of {entry.file}")
             fed = _fed(folder, manifest, entry)
-            peak = peak_rss(device, fed.path, fed.method, fed.inputs, manifest.protocol, 0)
+            peak = with_program(device, fed.path, fed.method, fed.inputs, manifest.protocol).peak
             measurements.append(_said(entry, manifest, process=manifest.protocol.processes, peak_rss_bytes=peak))
     measurements += [
         _said(entry, manifest, failed=f"{failed[entry.sha256].status}: {failed[entry.sha256].reason}"[:200])
@@ -94,7 +94,8 @@ def _times(
         except StageError as error:
             failed |= culprits(device, healthy, reference, manifest.protocol) or dict.fromkeys(healthy, error)
             continue
-        for name, samples in result.samples.items():
+        for name in (*healthy, REFERENCE):
+            samples = result.samples[name]
             load_ns = result.load_program_ns[name] + result.load_method_ns[name]
             figures = {"load_ms": load_ns / 1e6, "first_ms": result.first_ns[name] / 1e6}
             said.append(_said(entries[name], manifest, process=process, samples_ns=samples.tolist(), **figures))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from kdbench.devices.device import Counter
     from kdbench.measures.measure import Evidence, Figure
-    from kdbench.measures.speed import SpeedProgram
+    from kdbench.measures.timing_job import SpeedProgram
     from kdbench.spec import Protocol
 
 ITEMS = 2

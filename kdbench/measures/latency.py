@@ -43,7 +43,7 @@ def of_speed(evidence: Evidence, metrics: tuple[str, ...]) -> dict[str, Figure]:
     figures: dict[str, Figure] = {}
     for metric in metrics:
         value = speed.metrics.get(metric)
-        figures[metric] = (speed.reason or why[metric]) if value is None else value
+        figures[metric] = (speed.reasons.get(metric) or speed.reason or why[metric]) if value is None else value
     return figures
 
 
@@ -52,5 +52,10 @@ def absent(samples: int) -> dict[str, str]:
     return {
         "latency_p99_ms": f"needs {LEAST_FOR_P99:,} samples, there are {samples:,}",
         "latency_ref": "no reference was timed",
+        **dict.fromkeys(
+            ("rss_anon_bytes", "rss_file_bytes"), "this system does not tell memory of files from other memory"
+        ),
+        "energy_mj": "not asked for: [protocol] energy = 'rapl' or 'meter'",
+        "runtime_bytes": "which libraries run programs there is not known",
         **dict.fromkeys(COUNTED, "not counted here; devices qemu:CORE count"),
     }

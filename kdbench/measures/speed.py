@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
-import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kdbench.devices.device import Counter
-from kdbench.devices.job import Input, Interleave, Job, Load, Program, Result
-from kdbench.errors import StageError
+from kdbench.devices.device import Counter, Packaged, Remote
+from kdbench.devices.runner.runtime import runtime_libraries
+from kdbench.errors import MeasureError, StageError
+from kdbench.measures.energy import energy_mj
 from kdbench.measures.instructions import counted
 from kdbench.measures.latency import LEAST_FOR_P99
-from kdbench.measures.memory import empty_rss, peak_rss
+from kdbench.measures.memory import Resident, with_program, without_program
+from kdbench.measures.timing_job import AGAIN, CHECK, REFERENCE, check_protocol, culprits, timing_job
+from kdbench.meters import meter
+from kdbench.moment import Moment, moment, others_between, stolen_between
+from kdbench.noise import governor
 from kdbench.records import Speed
+from kdbench.sitting import Around, Sitting
 from kdbench.store import file_sha256
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from kdbench.devices.device import Device
+    from kdbench.devices.job import Result
+    from kdbench.measures.measure import Figure
+    from kdbench.measures.timing_job import SpeedProgram
     from kdbench.spec import Protocol
 
 KEPT = 2000
@@ -32,26 +39,17 @@ KEPT = 2000
 NOISY = 0.10
 """Process medians that spread further than this share of their median make a figure ``noisy``."""
 
-REFERENCE = "reference"
-_CHECK = " check"
-
-
-@dataclass(frozen=True, slots=True)
-class SpeedProgram:
-    """A program to time on ``inputs`` (each [items, *shape]); ``check`` is another of the same structure."""
-
-    path: Path
-    inputs: tuple[NDArray[np.generic], ...]
-    method: str = "forward"
-    check: Path | None = None
-
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """The speed of a structure, and its samples: int32 ns by process, at most ``KEPT`` of each."""
+    """The speed of a structure, and its samples: int32 ns by process, at most ``KEPT`` of each.
+
+    ``sitting``: what else went on, the same for all that were timed together; None where nothing was.
+    """
 
     speed: Speed
     samples: tuple[NDArray[np.int32], ...] = ()
+    sitting: Sitting | None = None
 
 
 def measure_speeds(
@@ -67,12 +65,31 @@ def measure_speeds(
     that what disturbs one disturbs all; load order and block order are drawn anew. Memory has processes of its own. A
     program that cannot be measured gets the status and reason of its failure, and the rest go on without it. A device
     that counts instead of timing counts each structure.
+
+    Raises:
+        UsageError: the device cannot do as the protocol says.
     """
+    check_protocol(device, protocol)
     if isinstance(device, Counter):
-        return _counted(device, programs, protocol, tell)
+        timings = _counted(device, programs, protocol, tell)
+    else:
+        timings = _timed(device, programs, reference, protocol, tell)
+    return {
+        name: replace(timing, speed=_shipped(timing.speed, device, programs[name])) for name, timing in timings.items()
+    }
+
+
+def _timed(
+    device: Device,
+    programs: Mapping[str, SpeedProgram],
+    reference: SpeedProgram | None,
+    protocol: Protocol,
+    tell: Callable[[float, str], None],
+) -> dict[str, Timing]:
     rounds = protocol.processes + 1
     failed: dict[str, StageError] = {}
     results: list[Result] = []
+    moments = [moment()]
     while len(results) < protocol.processes:
         tell(len(results) / rounds, f"process {len(results) + 1} of {protocol.processes}")
         healthy = {name: program for name, program in programs.items() if name not in failed}
@@ -80,14 +97,17 @@ def measure_speeds(
             break
         try:
             results.append(device.run(timing_job(healthy, reference, protocol, len(results))))
+            moments.append(moment())
         except StageError as error:
             broken = culprits(device, healthy, reference, protocol)
             failed |= broken or dict.fromkeys(healthy, error)
+    here = not isinstance(device, Remote)
+    sitting = _sitting(device, protocol, results if reference else [], moments if here else [])
     timings = {}
-    empty = 0
+    empty = Resident(0, None, None)
     if len(failed) < len(programs):
         try:
-            empty = empty_rss(device, protocol)
+            empty = without_program(device, protocol)
         except StageError as error:
             failed = {name: failed.get(name, error) for name in programs}
     for done, (name, program) in enumerate(programs.items()):
@@ -96,10 +116,31 @@ def measure_speeds(
             timings[name] = Timing(_failure(name, device, program, protocol, failed[name]))
             continue
         try:
-            timings[name] = _timing(name, program, device, results, protocol, empty, ruled=reference is not None)
+            timing = _timing(name, program, device, results, protocol, empty, ruled=reference is not None)
+            flags = tuple(dict.fromkeys((*timing.speed.flags, *sitting.flags)))
+            speed = timing.speed.model_copy(update={"flags": flags})
+            if protocol.energy:
+                speed = _with(speed, "energy_mj", _energy(device, program, protocol))
+            timings[name] = replace(timing, speed=speed, sitting=sitting)
         except StageError as error:
             timings[name] = Timing(_failure(name, device, program, protocol, error))
     return timings
+
+
+def _sitting(device: Device, protocol: Protocol, ruled: Sequence[Result], moments: Sequence[Moment]) -> Sitting:
+    """What the processes that had the reference say of it, and the moments before the first and after each."""
+    reference, again = ([_median_ms(result.samples[name]) for result in ruled] for name in (REFERENCE, AGAIN))
+    first, last = (moments[0], moments[-1]) if len(moments) > 1 else (None, None)
+    return Sitting(
+        device=device.name,
+        threads=protocol.threads,
+        reference_ms=tuple(reference),
+        again_ms=tuple(again),
+        around=tuple(Around(load=each.load, mhz=each.mhz, celsius=each.celsius) for each in moments),
+        governor=governor() if moments else "",
+        stolen=stolen_between(first, last) if first and last else None,
+        others=others_between(first, last) if first and last else None,
+    )
 
 
 def _counted(
@@ -165,83 +206,20 @@ def thinned(samples: NDArray[np.int64], most: int = KEPT) -> NDArray[np.int32]:
     return kept
 
 
-def timing_job(
-    programs: Mapping[str, SpeedProgram],
-    reference: SpeedProgram | None,
-    protocol: Protocol,
-    process: int,
-) -> Job:
-    """What process number ``process`` does: load all programs, their checks and the reference, and time them in turns.
-
-    Their samples come back under the programs' names; ``REFERENCE`` is the reference's.
-    """
-    entries: dict[str, tuple[Path, SpeedProgram]] = {
-        name: (program.path, program) for name, program in programs.items()
-    }
-    entries |= {name + _CHECK: (program.check, program) for name, program in programs.items() if program.check}
-    if reference is not None:
-        entries[REFERENCE] = (reference.path, reference)
-    names = list(entries)
-    seed = protocol.seed * 1_000_003 + process
-    random.Random(seed).shuffle(names)  # noqa: S311 - the order of loading, nothing secret
-    nanoseconds = 1_000_000_000
-    timed = Interleave(
-        programs=tuple(names),
-        inputs={name: name.removesuffix(_CHECK) for name in names},
-        warmup_runs=protocol.warmup_runs,
-        warmup_ns=int(protocol.warmup_seconds * nanoseconds),
-        min_runs=protocol.min_runs,
-        min_ns=int(protocol.min_seconds * nanoseconds),
-        max_ns=int(protocol.max_seconds * nanoseconds),
-        block_ns=int(protocol.block_ms * 1_000_000),
-        seed=seed,
-    )
-    return Job(
-        programs=tuple(Program(name, path, program.method) for name, (path, program) in entries.items()),
-        inputs=tuple(
-            Input(name, program.inputs) for name, (_, program) in entries.items() if not name.endswith(_CHECK)
-        ),
-        steps=(*(Load(name) for name in names), timed),
-        threads=protocol.threads,
-        pin=protocol.pin,
-        # A slow program may warm up and run up to its cap; the timeout is for what does not end by itself.
-        timeout_s=protocol.timeout_seconds + 2 * protocol.max_seconds * len(entries),
-    )
-
-
-def culprits(
-    device: Device,
-    programs: Mapping[str, SpeedProgram],
-    reference: SpeedProgram | None,
-    protocol: Protocol,
-) -> dict[str, StageError]:
-    """Of programs whose joint process failed, those that fail alone too, on a short run."""
-    short = protocol.model_copy(
-        update={"warmup_runs": 1, "warmup_seconds": 0.0, "min_runs": 1, "min_seconds": 0.0, "max_seconds": 0.0},
-    )
-    broken: dict[str, StageError] = {}
-    for name, program in programs.items():
-        try:
-            device.run(timing_job({name: program}, reference, short, 0))
-        except StageError as error:
-            broken[name] = error
-    return broken
-
-
 def _timing(
     name: str,
     program: SpeedProgram,
     device: Device,
     results: Sequence[Result],
     protocol: Protocol,
-    empty: int,
+    empty: Resident,
     *,
     ruled: bool,
 ) -> Timing:
     processes = [result.samples[name] for result in results]
     figures = steady(processes, [result.samples[REFERENCE] for result in results] if ruled else [], protocol.min_runs)
     checks = [
-        np.median(r.samples[name + _CHECK]) / np.median(r.samples[name]) for r in (results if program.check else ())
+        np.median(r.samples[name + CHECK]) / np.median(r.samples[name]) for r in (results if program.check else ())
     ]
     loads = [(result.load_program_ns[name], result.load_method_ns[name]) for result in results]
     metrics = {
@@ -250,7 +228,7 @@ def _timing(
         "load_method_ms": _median_ms([packing for _, packing in loads]),
         "load_ms": _median_ms([sum(both) for both in loads]),
         "first_ms": _median_ms([result.first_ns[name] for result in results]),
-        "peak_rss_bytes": float(peak_rss(device, program.path, program.method, program.inputs, protocol, empty)),
+        **with_program(device, program.path, program.method, program.inputs, protocol).over(empty),
     }
     speed = Speed(
         structure=name,
@@ -269,7 +247,36 @@ def _timing(
     return Timing(speed, tuple(thinned(samples) for samples in processes))
 
 
-def _median_ms(times: Sequence[int]) -> float:
+def _shipped(speed: Speed, device: Device, program: SpeedProgram) -> Speed:
+    """The speed with the bytes of the libraries that the program calls there, where both are known."""
+    if speed.status != "ok" or not program.calls or not isinstance(device, Packaged):
+        return speed
+    files = runtime_libraries(program.calls, device.package())
+    if isinstance(files, str):
+        return _with(speed, "runtime_bytes", files)
+    speed = _with(speed, "runtime_bytes", float(sum(path.stat().st_size for path in files)))
+    return speed.model_copy(update={"runtime_files": tuple(path.name for path in files)})
+
+
+def _energy(device: Device, program: SpeedProgram, protocol: Protocol) -> Figure:
+    if protocol.energy == "rapl" and isinstance(device, Remote):
+        return f"this machine's counters say nothing of {device.name}"
+    try:
+        found = meter(protocol.energy)
+    except MeasureError as error:
+        return str(error)
+    return energy_mj(device, program, found, protocol)
+
+
+def _with(speed: Speed, metric: str, figure: Figure) -> Speed:
+    """The speed with one more figure, or the reason why there is none."""
+    if isinstance(figure, str):
+        reasons = {**speed.reasons, metric: figure}
+        return speed.model_copy(update={"metrics": {**speed.metrics, metric: None}, "reasons": reasons})
+    return speed.model_copy(update={"metrics": {**speed.metrics, metric: figure}})
+
+
+def _median_ms(times: Sequence[int] | NDArray[np.int64]) -> float:
     return float(np.median(times)) / 1e6
 
 

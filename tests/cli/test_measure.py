@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 
@@ -6,8 +7,10 @@ import pytest
 from click.testing import CliRunner
 
 from kdbench.cli.measure import command
+from kdbench.devices.runner.build import find_compiler, runner
 from kdbench.errors import MeasureError, UsageError
 from kdbench.measures.metric import METRICS
+from kdbench.store import named
 
 
 def invoke(path, *words, store=None):
@@ -15,15 +18,25 @@ def invoke(path, *words, store=None):
     return CliRunner().invoke(command, [str(path), *quick, *words], standalone_mode=False)
 
 
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """A store with a runner beside it and no reference program."""
+    folder = tmp_path_factory.mktemp("store")
+    take_back = named(folder)
+    runner()
+    take_back()
+    return folder
+
+
 @pytest.fixture
-def shown(tiny_program, tmp_path):
-    return invoke(tiny_program.path, store=tmp_path)
+def shown(tiny_program, store):
+    return invoke(tiny_program.path, store=store)
 
 
 def test_each_figure_is_a_line_with_its_unit(shown, tiny_program):
     assert shown.exception is None
     assert shown.return_value == 0
-    lines = shown.output.splitlines()
+    lines = shown.stdout.splitlines()
     assert lines[0] == f"{tiny_program.path}: method forward, float32 [1, 3, 8, 8] -> float32 [1, 4]"
     size = len(tiny_program.path.read_bytes()) / 1000
     assert [line.split() for line in lines if line.startswith("  size ")] == [
@@ -51,16 +64,103 @@ def test_each_figure_is_a_line_with_its_unit(shown, tiny_program):
     assert f"sha256: {tiny_program.sha256}" in lines
 
 
-def test_json_holds_every_figure_and_unit(tiny_program, tmp_path):
-    shown = invoke(tiny_program.path, "--format", "json", store=tmp_path)
-    table = json.loads(shown.output)
+def test_what_else_went_on_is_a_line(shown):
+    [line] = [line for line in shown.stdout.splitlines() if line.startswith("meanwhile: ")]
+    assert re.fullmatch(
+        r"meanwhile: load \d+\.\d\d, \d+\.\d\d cores busy with other work, \d+\.\d% of the time stolen.*", line
+    )
+
+
+def test_energy_that_nothing_tells_is_a_reason(tiny_program, store, monkeypatch):
+    monkeypatch.delenv("KDBENCH_METER", raising=False)
+    lines = invoke(tiny_program.path, "--energy", "meter", store=store).stdout.splitlines()
+    [line] = [line for line in lines if line.startswith("  energy ")]
+    assert line.split(maxsplit=2)[1:] == [
+        "-",
+        "no meter is named: KDBENCH_METER is the CSV file (seconds,watts) that it writes to",
+    ]
+
+
+def test_json_holds_every_figure_and_unit(tiny_program, store):
+    shown = invoke(tiny_program.path, "--format", "json", store=store)
+    table = json.loads(shown.stdout)
     assert table["file"] == "tiny fp32.pte"
     assert table["program"]["sha256"] == tiny_program.sha256
     assert table["metrics"]["size_bytes"] == len(tiny_program.path.read_bytes())
     assert table["metrics"]["latency_ref"] is None
     assert table["units"] == {name: METRICS[name].unit for name in table["metrics"]}
     assert "latency_ref" in table["reasons"]
-    assert str(tiny_program.path.parent) not in shown.output
+    assert len(table["sitting"]["around"]) == 2
+    assert table["sitting"]["others"] >= 0
+    assert str(tiny_program.path.parent) not in shown.stdout
+
+
+@pytest.fixture
+def no_ssh(monkeypatch, tmp_path):
+    """This machine as it is, without OpenSSH."""
+    monkeypatch.setenv("CXX", find_compiler())
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+
+def test_several_threads_are_columns_of_one_table(tiny_program, store):
+    shown = invoke(tiny_program.path, "--threads", "1,2", store=store)
+    assert (shown.exception, shown.return_value) == (None, 0)
+    lines = shown.stdout.splitlines()
+    assert next(line for line in lines if line.startswith("  size ")).endswith(" kB  the .pte file")
+    assert [line.split() for line in lines if line.split()[:1] in (["host"], ["threads"])] == [
+        ["host", "host"],
+        ["threads", "1", "2"],
+    ]
+    [latency] = [line.split() for line in lines if line.startswith("  latency ")]
+    assert (latency[2], latency[4]) == ("us", "us")
+    assert float(latency[1]) > 0
+    assert float(latency[3]) > 0
+    assert any(line.startswith("host, 2 threads: ") and " 2 threads, native executorch-" in line for line in lines)
+    assert "  no x ref: the reference program is not in the store; kdbench doctor puts it there" in lines
+    assert not any(line.split()[:1] == ["status"] for line in lines)
+
+
+@pytest.mark.usefixtures("no_ssh")
+def test_a_device_that_fails_is_a_column_and_the_others_are_measured(tiny_program, store):
+    words = ["--device", "ssh:board", "--device", "host", "--device", "host"]
+    shown = invoke(tiny_program.path, *words, "--format", "json", store=store)
+    assert shown.return_value == 3
+    table = json.loads(shown.stdout)
+    board, here = table["measurements"]
+    assert (board["speed"]["device"], here["speed"]["device"]) == ("ssh:board", "host")
+    assert (board["speed"]["status"], here["speed"]["status"]) == ("failed", "ok")
+    assert board["speed"]["reason"] == board["reasons"]["latency_ms"]
+    assert "ssh" in board["speed"]["reason"]
+    assert board["metrics"]["latency_ms"] is None
+    assert here["metrics"]["latency_ms"] > 0
+    assert board["metrics"]["size_bytes"] == here["metrics"]["size_bytes"]
+    assert "speed" not in table
+
+
+@pytest.mark.usefixtures("no_ssh")
+def test_the_reason_of_a_device_that_fails_is_in_the_table(tiny_program, store):
+    shown = invoke(tiny_program.path, "--device", "host", "--device", "ssh:board", store=store)
+    lines = shown.stdout.splitlines()
+    assert shown.return_value == 3
+    assert ["status", "ok", "failed"] in [line.split() for line in lines]
+    [reason] = [line for line in lines if line.startswith("ssh:board: ")]
+    assert reason.startswith("ssh:board: failed: ")
+    assert [line.split()[1] for line in lines if line.startswith("  latency ")] != ["-"]
+
+
+def test_an_unknown_device_ends_all_before_anything_is_measured(tiny_program, store):
+    error = invoke(tiny_program.path, "--device", "host", "--device", "hots", store=store).exception
+    assert isinstance(error, UsageError)
+    assert str(error) == "unknown device 'hots'; did you mean 'host'?"
+
+
+def test_what_a_device_cannot_do_ends_all_before_anything_is_measured(tiny_program, store):
+    shown = invoke(tiny_program.path, "--cold-cache", "--device", "host", "--device", "ssh:board", store=store)
+    assert isinstance(shown.exception, UsageError)
+    assert (
+        str(shown.exception) == "cold_cache: ssh:board runs fresh copies of the programs; only the host has them cold"
+    )
+    assert shown.output == ""
 
 
 def damaged(path, tmp_path, kind):
@@ -99,7 +199,17 @@ def test_a_program_for_a_missing_backend_is_not_measured(broken_program):
         (["none.pte"], 2, "kdbench: cannot read none.pte: No such file or directory\n"),
         (["."], 2, "kdbench: cannot read .: Is a directory\n"),
         ([], 2, "kdbench: Missing argument 'FILE.pte'"),
-        (["x.pte", "--threads", "0"], 2, "kdbench: Invalid value for '--threads': 0 is not in the range x>=1"),
+        (
+            ["x.pte", "--threads", "0"],
+            2,
+            "kdbench: Invalid value for '--threads': '0' is not a whole number from 1 to 1024",
+        ),
+        (
+            ["x.pte", "--threads", "1,two"],
+            2,
+            "kdbench: Invalid value for '--threads': 'two' is not a whole number from 1 to 1024",
+        ),
+        (["x.pte", "--threads", "2,2"], 2, "kdbench: Invalid value for '--threads': '2,2' has a number twice"),
     ],
 )
 def test_bad_words_end_with_one_line_and_a_code(words, code, said, tmp_path):

@@ -156,6 +156,9 @@ def test_a_result_tells_times_threads_and_peaks(either, tiny_program):
     assert result.samples["p"].dtype == np.int64
     assert (result.samples["p"] > 0).all()
     assert 1 << 20 < result.peak_rss_bytes["before"] <= result.peak_rss_bytes["after"] < 4 << 30
+    assert set(result.anonymous_bytes) == set(result.file_bytes) == {"before", "after"}
+    assert 0 < result.anonymous_bytes["before"] <= result.anonymous_bytes["after"] < result.peak_rss_bytes["after"]
+    assert 0 < result.file_bytes["before"] <= result.file_bytes["after"] < result.peak_rss_bytes["after"]
     assert result.outputs == {}
     assert result.pinned is None
 

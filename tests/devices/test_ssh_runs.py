@@ -330,6 +330,10 @@ TIMED = {
     "first_ms",
     "load_ms",
     "peak_rss_bytes",
+    "rss_anon_bytes",
+    "rss_file_bytes",
+    "runtime_bytes",
+    "energy_mj",
 }
 
 

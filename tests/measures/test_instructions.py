@@ -6,7 +6,8 @@ import pytest
 from kdbench.devices.job import Result
 from kdbench.errors import StageError
 from kdbench.measures.instructions import ITEMS, PASSES, WARMUP, counted, per_inference
-from kdbench.measures.speed import SpeedProgram, measure_speeds
+from kdbench.measures.speed import measure_speeds
+from kdbench.measures.timing_job import SpeedProgram
 from kdbench.spec import Protocol
 
 EACH = [1000, 300, 200, 100]

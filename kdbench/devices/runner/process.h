@@ -1,4 +1,4 @@
-// What a job sets and reads of its own process: log, threads, core, peak memory.
+// What a job sets and reads of its own process: log, threads, core, memory.
 #pragma once
 
 #include <executorch/runtime/platform/platform.h>
@@ -12,6 +12,7 @@
 #include <sched.h>
 #endif
 
+#include "results.h"
 #include "tensors.h"
 
 // The wheel ships this class without its header.
@@ -88,6 +89,17 @@ inline uint64_t peak_rss_bytes() {
 #else
   return static_cast<uint64_t>(usage.ru_maxrss) * 1024;
 #endif
+}
+
+// From the sums over all mappings, which are exact; /proc/self/status has estimates (proc(5)).
+inline Resident resident_bytes() {
+  std::ifstream rollup("/proc/self/smaps_rollup");
+  int64_t rss = -1, anonymous = -1;
+  for (std::string line; std::getline(rollup, line);) {
+    if (line.rfind("Rss:", 0) == 0) rss = std::strtoll(line.c_str() + 4, nullptr, 10) * 1024;
+    if (line.rfind("Anonymous:", 0) == 0) anonymous = std::strtoll(line.c_str() + 10, nullptr, 10) * 1024;
+  }
+  return rss < 0 || anonymous < 0 ? Resident{} : Resident{anonymous, rss - anonymous};
 }
 
 }  // namespace kdbench

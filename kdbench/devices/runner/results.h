@@ -27,12 +27,18 @@ struct Measured {
   std::vector<Output> outputs;
 };
 
+// What is resident of a process: of no file, and of files; -1 where the system does not tell.
+struct Resident {
+  int64_t anonymous = -1, file = -1;
+};
+
 struct Results {
   size_t threads = 0;
   int pinned = -1;
   std::vector<Measured> programs;
   std::vector<size_t> blocks;  // the program of each timed block, in order
   std::map<size_t, uint64_t> memory;
+  std::map<size_t, Resident> resident;
 };
 
 inline void flush(std::ofstream& file) {
@@ -65,6 +71,13 @@ inline void write_results(const Results& results, const std::string& folder) {
   json << "], \"memory\": {";
   const char* comma = "";
   for (const auto& [index, bytes] : results.memory) json << comma << '"' << index << "\": " << bytes, comma = ", ";
+  json << "}, \"resident\": {";
+  comma = "";
+  for (const auto& [index, bytes] : results.resident) {
+    if (bytes.file < 0) continue;
+    json << comma << '"' << index << "\": {\"anonymous\": " << bytes.anonymous << ", \"file\": " << bytes.file << '}';
+    comma = ", ";
+  }
   json << "}}\n";
   std::ofstream file(folder + "/result.json");
   file << json.str();

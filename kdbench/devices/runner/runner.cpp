@@ -64,7 +64,10 @@ class Runner {
         case Step::kLoad: load(step.program); break;
         case Step::kInterleave: interleave(step); break;
         case Step::kPredict: predict(step.program, job_.inputs[step.input]); break;
-        case Step::kMemory: results_.memory[step.memory] = peak_rss_bytes(); break;
+        case Step::kMemory:
+          results_.resident[step.memory] = resident_bytes();
+          results_.memory[step.memory] = peak_rss_bytes();
+          break;
       }
     }
     write_results(results_, folder_);

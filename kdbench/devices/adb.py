@@ -23,11 +23,6 @@ if TYPE_CHECKING:
     from kdbench.devices.job import Job, Result
 
 _NEEDS = "it needs 64-bit Android, and KDBENCH_ANDROID_RUNNER one that was built for it (docs/android.md)"
-_CPU = "/sys/devices/system/cpu"
-_POLICIES = (
-    f"for p in {_CPU}/cpufreq/policy*; do f=$(cat $p/cpuinfo_max_freq) && c=$(cat $p/related_cpus) && echo $f $c; "
-    "done 2>/dev/null; :"
-)
 _PROPERTIES = (
     "ro.product.model",
     "ro.build.version.release",
@@ -36,6 +31,19 @@ _PROPERTIES = (
     "ro.soc.model",
     "ro.board.platform",
 )
+_CLUSTER = "f=$(cat $p/cpuinfo_max_freq) && c=$(cat $p/related_cpus) && echo $f $c"
+_PART = "--"
+_ASK = f"; echo {_PART}; ".join(
+    (
+        "; ".join(f"getprop {name}" for name in _PROPERTIES),
+        f"cd /sys/devices/system/cpu; for p in cpufreq/policy*; do {_CLUSTER}; done 2>/dev/null",
+        "cat online 2>/dev/null",
+        "cat cpufreq/policy*/scaling_governor 2>/dev/null",
+        "cat /proc/meminfo 2>/dev/null",
+        "cat /proc/cpuinfo 2>/dev/null; :",
+    )
+)
+"""What is asked of a phone, in parts: its properties, a line; its clusters; cores; governors; memory; processor."""
 
 
 def adb(name: str) -> Adb:
@@ -173,24 +181,22 @@ class _Handset:
 @cache
 def _handset(name: str, wanted: str) -> _Handset:
     visit = _supplied(name, wanted)
-    version = f'env -i {visit.environment} "$0/{GOODS / RUNNER}" --version'
-    runner = visit.told("start the runner", version).decode(errors="replace")
-    asked = "; ".join(f"getprop {name}" for name in _PROPERTIES)
-    told = visit.told("say what it is", asked).decode(errors="replace")
-    model, release, build, maker, soc, board = told.split("\n")[: len(_PROPERTIES)]
-    policies = visit.told("list its cores", _POLICIES).decode()
-    memory = re.search(r"^MemTotal:\s*(\d+) kB", visit.read("/proc/meminfo"), re.MULTILINE)
-    governors = visit.read(f"{_CPU}/cpufreq/policy[0-9]*/scaling_governor").split()
+    start = f'chmod 755 "$0/{GOODS / RUNNER}" && env -i {visit.environment} "$0/{GOODS / RUNNER}" --version'
+    executorch = runner_executorch(visit.told("start the runner", start).decode(errors="replace"))
+    told = visit.told("say what it is", _ASK).decode(errors="replace")
+    properties, policies, online, governors, memory, cpuinfo = told.split(f"{_PART}\n")
+    model, release, build, maker, soc, board = properties.split("\n")[: len(_PROPERTIES)]
+    total = re.search(r"^MemTotal:\s*(\d+) kB", memory, re.MULTILINE)
     return _Handset(
         model=model,
         android=f"{release} ({build})" if build else release,
         architecture=visit.architecture,
         kernel=visit.kernel,
-        cpu=f"{maker} {soc}".strip() or board or named_in(visit.read("/proc/cpuinfo")) or visit.architecture,
-        clusters=read_clusters(policies, visit.read(f"{_CPU}/online")),
-        memory_bytes=int(memory[1]) * 1024 if memory else 0,
-        governor=", ".join(sorted(set(governors))) or "not said",
-        executorch=runner_executorch(runner),
+        cpu=f"{maker} {soc}".strip() or board or named_in(cpuinfo) or visit.architecture,
+        clusters=read_clusters(policies, online),
+        memory_bytes=int(total[1]) * 1024 if total else 0,
+        governor=", ".join(sorted(set(governors.split()))) or "not said",
+        executorch=executorch,
         runner_sha256=file_sha256(android_runner()),
     )
 
@@ -205,6 +211,5 @@ def _supplied(name: str, wanted: str) -> Phone:
     visit = _visit(name, wanted)
     if not visit.supplied:
         visit.put({str(GOODS / RUNNER): runner})
-        visit.told("start the runner", f'chmod 755 "$0/{GOODS / RUNNER}"')
         visit.supplied = True
     return visit

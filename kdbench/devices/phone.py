@@ -50,6 +50,7 @@ _STATES = {
 _GONE = re.compile(r"device (?:offline|unauthorized|'[^']*' not found)|no devices|closed|protocol fault|[Cc]onnect|EOF")
 """What adb says when it has lost a phone."""
 
+_PART = "--"
 _COOLING_S = 900
 _GLANCE_S = 10
 _LISTING_S = 60
@@ -174,10 +175,8 @@ class Phone(Visit):
         Raises:
             StageError: it cannot be reached.
         """
-        battery, thermal = (
-            self.told(f"say how it is ({service})", f"dumpsys {service} 2>/dev/null || :").decode(errors="replace")
-            for service in ("battery", "thermalservice")
-        )
+        script = f"dumpsys battery 2>/dev/null; echo {_PART}; dumpsys thermalservice 2>/dev/null; :"
+        battery, _, thermal = self.told("say how it is", script).decode(errors="replace").partition(f"{_PART}\n")
         return read_condition(battery, thermal)
 
     def cool(self) -> None:

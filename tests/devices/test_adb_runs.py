@@ -21,6 +21,7 @@ from kdbench.devices import adb as module
 from kdbench.devices import runner as sources
 from kdbench.devices.adb import adb
 from kdbench.devices.host import Host
+from kdbench.devices.qemu import qemu
 from kdbench.devices.runner.android import VARIABLE
 from kdbench.devices.runner.wheel import VARIABLE as WHEEL
 from kdbench.devices.tools import CROSS_COMPILER, EMULATOR, lacking
@@ -250,17 +251,17 @@ def arm(tmp_path_factory):
     """The runner for 64-bit Arm as CMake builds it against the wheel, and what starts it here."""
     if LACKS:
         pytest.skip(f"needs qemu, as tox -e qemu has it, and cmake: {LACKS}")
+    from kdbench.devices.cores import CORES, LIBRARIES, root
     from kdbench.devices.runner.cross import arm_libraries
     from kdbench.devices.runner.wheel import arm_package
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KDBENCH_STORE", str(tmp_path_factory.mktemp("store")))
         package = arm_package("1.5.1")
-        yield (
-            package,
-            cmake(tmp_path_factory.mktemp("build"), package),
-            f"{shutil.which(EMULATOR.command)} -cpu cortex-a72 -L {arm_libraries().parent}",
-        )
+        core = CORES["cortex-a72"]
+        emulator = [shutil.which(EMULATOR.command), "-cpu", core.cpu, "-L", str(root(core, arm_libraries(), package))]
+        launcher = " ".join([*emulator, "-E", f"LD_LIBRARY_PATH={LIBRARIES}:/lib"])
+        yield package, cmake(tmp_path_factory.mktemp("build"), package), launcher
 
 
 def cmake(place, executorch):
@@ -274,14 +275,18 @@ def cmake(place, executorch):
     return place / "runner"
 
 
-def test_the_arm_runner_answers_as_the_host_does(arm, attached, tiny_program, portable_program, monkeypatch):
+def test_the_arm_runner_answers_as_qemus_core_to_the_bit_and_nearly_as_the_host(
+    arm, attached, tiny_program, portable_program, monkeypatch
+):
     _, runner, launcher = arm
     monkeypatch.setenv(VARIABLE, str(runner))
     phone = attached(launcher=launcher, machine="aarch64")
     device = adb("adb:phone")
     assert device.runtime == "native executorch-1.5.1 aarch64 android google-tensor-g3"
+    devices = (device, qemu("qemu:cortex-a72+wheel1.5.1"), Host("host", "native"))
     for tiny in (tiny_program, portable_program):
-        there, here = (each.run(predict(tiny)).outputs["p"][0] for each in (device, Host("host", "native")))
+        there, emulated, here = (each.run(predict(tiny)).outputs["p"][0] for each in devices)
+        np.testing.assert_array_equal(there.view(np.uint8), emulated.view(np.uint8), strict=True)
         np.testing.assert_allclose(there, here, rtol=0, atol=1e-6)
     timed = device.run(timing({"p": tiny_program}, interleave("p"), pin=True, threads=2))
     assert (len(timed.samples["p"]), timed.threads) == (20, 2)

@@ -133,6 +133,7 @@ def pull(source, target):
         fail(f"adb: error: failed to stat remote object '{source}': No such file or directory")
     place = Path(target) / Path(source).name if Path(target).exists() else Path(target)
     shutil.copytree(inside(source), place)
+    (PHONE / "pulled").write_text("\n".join(sorted(path.name for path in place.iterdir())))
     print(f"{source}/: {len(list(place.iterdir()))} files pulled, 0 skipped. 12.3 MB/s (1 bytes in 0.001s)")
 
 

@@ -15,7 +15,7 @@ SERIAL = "38021FDJH00FAKE"
 
 LINE = "{serial:<22} {state} product:shiba model:{model} device:shiba transport_id:4"
 
-REAL = ("sh", "mktemp", "mkdir", "chmod", "cat", "rm", "sleep", "grep", "sha256sum")
+REAL = ("sh", "mktemp", "mkdir", "chmod", "cat", "rm", "sleep", "sha256sum")
 """Commands of Android's toybox that this machine's own stand for, as far as they are used."""
 
 BATTERY = """Current Battery Service state:

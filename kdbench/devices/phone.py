@@ -29,13 +29,13 @@ ANY = "phone"
 _TMP = "/data/local/tmp"
 """Where adb's shell may write, and run what it wrote."""
 
-_NEEDS = ("uname", "mktemp", "mkdir", "chmod", "cat", "rm", "sleep", "env", "grep", "getprop", "dumpsys", "sha256sum")
+_NEEDS = ("uname", "mktemp", "mkdir", "chmod", "cat", "rm", "sleep", "env", "getprop", "dumpsys", "sha256sum")
 
 _FIX = "cmd power set-fixed-performance-mode-enabled"
 _UNFIX = f'[ -e "$d/fixed" ] && {_FIX} false >/dev/null 2>&1;'
 _SWEEP = (
     f"for d in {_TMP}/kdbench.*; do p=${{d#{_TMP}/kdbench.}}; p=${{p%%.*}}; "
-    f'grep -q kdbench-visit "/proc/$p/cmdline" 2>/dev/null && continue; {_UNFIX} rm -rf "$d"; done;'
+    f'kill -0 "$p" 2>/dev/null && continue; {_UNFIX} rm -rf "$d"; done;'
 )
 """Removes the folders of visits whose guard is gone, as after a restart of the phone; their names have its number."""
 

@@ -200,6 +200,12 @@ def test_between_jobs_only_the_runner_lies_there(phone, device, tiny_program):
     pushes = [line.split()[-1] for line in phone.lines() if " push " in line]
     assert [target.rpartition("/")[2] for target in pushes] == ["runner", "", ""]  # the runner once, two jobs
     assert all(line.startswith(("devices -l", f"-s {phones.SERIAL} ")) for line in phone.lines())
+    assert (phone.folder / "pulled").read_text().split() == [
+        "job.txt",
+        "output-0-0.bin",
+        "result.json",
+        "samples-0.bin",
+    ]
     leave()
     assert phone.left() == []
 
@@ -263,6 +269,11 @@ def test_a_hot_phone_is_waited_for_and_that_is_told(phone, device, tiny_program,
     assert device.condition()["cooled_s"] > 0.1
 
 
+def questions(phone):
+    """How often the phone was asked how hot it is."""
+    return sum("; dumpsys thermalservice" in line for line in phone.lines())
+
+
 def test_a_phone_that_stays_hot_fails_its_jobs_and_is_waited_for_once(phone, device, tiny_program, monkeypatch):
     monkeypatch.setattr(phone_module, "_GLANCE_S", 0.05)
     monkeypatch.setattr(phone_module, "_COOLING_S", 1)
@@ -273,9 +284,10 @@ def test_a_phone_that_stays_hot_fails_its_jobs_and_is_waited_for_once(phone, dev
     with pytest.raises(StageError, match=why) as caught:
         device.run(timing({"p": tiny_program}, interleave("p")))
     assert caught.value.status == "failed"
-    monkeypatch.setattr(phone_module, "_GLANCE_S", 60)
+    asked = questions(phone)
     with pytest.raises(StageError, match=why):
         device.run(predict(tiny_program))
+    assert questions(phone) == asked + 1
     assert phone.lies() == ["fixed", "goods"]
     phone.heat(0)
     assert device.run(predict(tiny_program)).outputs["p"][0].shape == (4, 1, 4)
@@ -360,15 +372,38 @@ def test_without_room_for_a_folder_there_is_no_visit(phone, device):
 
 def test_a_phone_that_is_unplugged_during_a_job_is_said_to_be_lost(phone, device, tiny_program):
     _ = device.runtime
-    threading.Thread(target=lambda: (_runs(phone), phone.says("gone"))).start()
+    groups = []
+
+    def unplug():
+        groups.append(int((_runs(phone) / "job/group").read_text()))
+        phone.says("gone")
+
+    threading.Thread(target=unplug).start()
     with pytest.raises(StageError, match=r"^the connection to adb:Pixel_8 was lost while it was to run a job there$"):
         device.run(timing({"p": tiny_program}, interleave("p", min_ns=10**11)))
     assert phone.empties()
     assert not phone.fixed()
+    assert [pid for pid in psutil.pids() if _group(pid) == groups[0] and not _ended(pid, 1)] == []
     with pytest.raises(StageError, match=r"^cannot reach adb:Pixel_8: no such phone is attached; "):
         device.run(predict(tiny_program))
     (phone.folder / "gone").unlink()
     assert device.run(predict(tiny_program)).outputs["p"][0].shape == (4, 1, 4)
+
+
+def test_a_phone_that_adb_loses_sight_of_is_lost(phone, device, tiny_program):
+    _ = device.runtime
+    phone.attach((phones.SERIAL, "offline", "Pixel_8"))
+    with pytest.raises(StageError, match=r"^the connection to adb:Pixel_8 was lost while it was to say how it is$"):
+        device.run(predict(tiny_program))
+    phone.attach((phones.SERIAL, "device", "Pixel_8"))
+    assert phone.lies() == ["goods"]
+
+
+def _group(pid):
+    try:
+        return os.getpgid(pid)
+    except ProcessLookupError:
+        return None
 
 
 def _runs(phone, seconds=60):
@@ -394,7 +429,7 @@ def test_a_phone_that_is_unplugged_between_jobs_is_visited_anew(phone, device, t
 
 
 def test_a_slow_link_changes_no_time(phone, device, tiny_program):
-    phone.says("delay", "0.3")
+    phone.says("delay", "0.15")
     job = timing({"p": tiny_program}, interleave("p"))
     assert device.run(job).samples["p"].max() < 0.1 * 10**9
 
@@ -411,9 +446,9 @@ def test_a_link_that_is_too_slow_is_given_up(phone, device, tiny_program, monkey
 
 def test_what_a_dead_visit_left_is_removed_by_the_next(phone, device):
     """A phone that restarts has no time to clean up."""
-    for name in ("kdbench.999999.AbCdEf", f"kdbench.{os.getpid()}.AbCdEf", "other"):
+    for name in ("kdbench.99999999.AbCdEf", "other"):
         (phone.tmp / name / "goods").mkdir(parents=True)
-    (phone.tmp / "kdbench.999999.AbCdEf/fixed").touch()
+    (phone.tmp / "kdbench.99999999.AbCdEf/fixed").touch()
     phone.says("mode", "true\n")
     _ = device.runtime
     assert not phone.fixed()

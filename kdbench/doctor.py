@@ -15,8 +15,9 @@ import numpy as np
 from kdbench.catalog import entries, load
 from kdbench.conduct import conduct
 from kdbench.devices.cores import CORES
+from kdbench.devices.runner.android import android_runner
 from kdbench.devices.runner.build import find_compiler, runner
-from kdbench.devices.tools import CROSS_COMPILER, EMULATOR, SSH, lacking
+from kdbench.devices.tools import ADB, CROSS_COMPILER, EMULATOR, SSH, lacking
 from kdbench.errors import KdbenchError, MeasureError
 from kdbench.finding import Finding
 from kdbench.lowering.quiet import quiet
@@ -66,6 +67,7 @@ def examine(store: Path, results: Path) -> Iterator[Finding]:
         yield from _targets(suite)
         yield _cores()
         yield _boards()
+        yield _phones()
         yield from _datasets(suite)
         yield folder("store", store, "--store or KDBENCH_STORE")
         yield folder("results", results, "--results or KDBENCH_RESULTS")
@@ -185,6 +187,17 @@ def _boards() -> Finding:
         return Finding("devices", "ssh", "missing", lacks, "kdbench doctor --install-hints")
     arm = " and aarch64" if CROSS_COMPILER.here else ""
     return Finding("devices", "ssh", "ok", f"boards can be reached, with runners for {platform.machine()}{arm} Linux")
+
+
+def _phones() -> Finding:
+    """Whether phones can be reached; which ones are attached is adb's to say, whose server is not started for that."""
+    if lacks := lacking(ADB):
+        return Finding("devices", "adb", "missing", lacks, "kdbench doctor --install-hints")
+    try:
+        runner = android_runner()
+    except MeasureError as error:
+        return Finding("devices", "adb", "missing", _line(error), "kdbench has no libraries for Android")
+    return Finding("devices", "adb", "ok", f"phones can be reached, with the runner {runner.name} built for Android")
 
 
 def _datasets(suite: Suite) -> Iterator[Finding]:

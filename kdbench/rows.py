@@ -172,9 +172,9 @@ def _details(case: Case, stages: CaseStages, known: Evidence) -> dict[str, Any]:
 
 
 def _where(finished: Finished, case: Case) -> dict[str, Any]:
-    """What is known of the device where it is another machine than the run's own."""
-    machine = finished.machines.get(case.device)
-    return {"machine": dict(machine)} if machine else {}
+    """What is known of the device where it is another machine than the run's own, and of its condition."""
+    machine, condition = finished.machines.get(case.device), finished.conditions.get(case.device)
+    return ({"machine": dict(machine)} if machine else {}) | ({"condition": dict(condition)} if condition else {})
 
 
 def about_outputs(note: str) -> bool:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kdbench.catalog import load
 from kdbench.conduct import Event, Listener, Outcome, conduct
 from kdbench.data.named import dataset_named
-from kdbench.devices.device import Remote
-from kdbench.errors import UsageError
+from kdbench.devices.device import Changeable, Remote
+from kdbench.errors import StageError, UsageError
 from kdbench.machine import usable_cores
 from kdbench.measures.speed import Timing, measure_speeds
 from kdbench.measures.timing_job import SpeedProgram, check_protocol
@@ -42,7 +42,8 @@ class Finished:
     """What a session did: each case's stages and every stage's outcome, the speeds by (structure, device).
 
     ``made`` counts the stages that ran, by kind; all others were found in the store. ``machines`` are the facts of the
-    devices that are another machine, by the device's name.
+    devices that are another machine, by the device's name; ``conditions`` those of devices whose condition moves their
+    figures, ``before`` they were timed and ``after``.
     """
 
     suite: Suite
@@ -52,6 +53,7 @@ class Finished:
     speeds: Mapping[tuple[str, str], Timing]
     made: Mapping[str, int]
     machines: Mapping[str, Mapping[str, str | int]] = field(default_factory=dict)
+    conditions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def artefact(self, stage: Stage) -> Artefact | None:
         """What a stage left, or None where it failed."""
@@ -133,12 +135,24 @@ def students(
 def timed(finished: Finished, listen: Listener) -> Finished:
     """What was conducted, with the speed and memory of every structure, measured now."""
     datasets = _datasets(finished.cases)
-    speeds = {
-        (structure, name): timing
-        for name in dict.fromkeys(case.device for case in finished.cases)
-        for structure, timing in _speeds(finished, name, _device(name), datasets, listen).items()
-    }
-    return replace(finished, speeds=speeds)
+    speeds: dict[tuple[str, str], Timing] = {}
+    conditions: dict[str, dict[str, Any]] = {}
+    for name in dict.fromkeys(case.device for case in finished.cases):
+        device = _device(name)
+        before = _condition(device)
+        timings = _speeds(finished, name, device, datasets, listen)
+        speeds |= {(structure, name): timing for structure, timing in timings.items()}
+        if before:
+            conditions[name] = {"before": before, "after": _condition(device)}
+    return replace(finished, speeds=speeds, conditions=conditions)
+
+
+def _condition(device: Device) -> dict[str, Any]:
+    """The condition of a device that has one to tell, or why it cannot be told: its speeds have failed then too."""
+    try:
+        return dict(device.condition()) if isinstance(device, Changeable) else {}
+    except StageError as error:
+        return {"unknown": error.reason}
 
 
 def _speeds(

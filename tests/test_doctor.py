@@ -85,6 +85,25 @@ def test_a_broken_compiler_is_missing_and_none_is_a_warning(tmp_path, monkeypatc
     assert (compiler.state, compiler.needed) == ("warn", False)
 
 
+def test_phones_need_adb_and_the_users_runner(tmp_path, monkeypatch):
+    from kdbench.devices.runner.android import VARIABLE
+    from kdbench.doctor import _phones
+
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv(VARIABLE, raising=False)
+    found = _phones()
+    assert (found.state, found.said) == ("missing", "adb is not installed; on Debian: apt-get install adb")
+    (tmp_path / "adb").touch()
+    (tmp_path / "adb").chmod(0o755)
+    found = _phones()
+    assert (found.state, found.needed) == ("missing", False)
+    assert found.said.startswith(
+        "there is no runner for Android: point KDBENCH_ANDROID_RUNNER at yours; docs/android.md"
+    )
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "adb"))
+    assert (_phones().state, _phones().said) == ("ok", "phones can be reached, with the runner adb built for Android")
+
+
 def test_only_what_is_needed_and_missing_makes_it_unfit():
     spare = Finding("targets", "x", "missing", "")
     warned = Finding("software", "y", "warn", "", needed=True)

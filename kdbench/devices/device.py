@@ -72,6 +72,19 @@ class Remote(Protocol):
 
 
 @runtime_checkable
+class Changeable(Protocol):
+    """What a device tells besides whose condition moves its figures: it is asked before it is timed and after."""
+
+    def condition(self) -> Mapping[str, str | float | None]:
+        """Its condition now, in words that its own module explains.
+
+        Raises:
+            StageError: it cannot be reached.
+        """
+        ...
+
+
+@runtime_checkable
 class Counter(Device, Protocol):
     """A device that counts what is executed and cannot time it; ``untimed`` says why, in a line."""
 

@@ -2,35 +2,25 @@
 
 from __future__ import annotations
 
-import atexit
 import hashlib
 import re
-import tempfile
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
-from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from kdbench.devices.process import failure
+from kdbench.devices.errand import GOODS, errand
 from kdbench.devices.runner.parcel import RUNNER, parcel
-from kdbench.devices.visit import JOB, Visit
-from kdbench.devices.wire import RESULT_FILE, pack_job, read_result
-from kdbench.errors import MeasureError, StageError, UsageError
+from kdbench.devices.ssh_visit import SshVisit
+from kdbench.devices.visit import visited
+from kdbench.errors import UsageError
 from kdbench.machine import named_in, slug
 
 if TYPE_CHECKING:
     from kdbench.devices.job import Job, Result
 
 _WORD = r"[A-Za-z0-9_][\w.-]*"
-_GOODS = PurePosixPath("goods")
-"""Where the parcel lies in a visit's folder."""
-
-_NOT_STARTED = (126, 127)
-"""What a shell's exit status says of a command that it cannot start."""
-
-_open: dict[str, Visit] = {}
-"""This process's visits, by host."""
+_NEEDS = "it needs a 64-bit Linux with the GNU C library and a folder from which programs may be run"
 
 
 def ssh(name: str) -> Ssh:
@@ -47,7 +37,7 @@ def ssh(name: str) -> Ssh:
 
 @dataclass(frozen=True, slots=True)
 class Ssh:
-    """A machine reached by ssh. Its connection lasts as long as this process, or until ``leave``."""
+    """A machine reached by ssh. Its connection lasts as long as this process, or until ``visit.leave``."""
 
     name: str
     host: str
@@ -98,40 +88,15 @@ class Ssh:
             UsageError: the job contradicts itself.
         """
         board = _board(self.host)
-        try:
-            with tempfile.TemporaryDirectory(prefix="kdbench-job-") as scratch:
-                folder = Path(scratch)
-                pack_job(job, folder, PurePosixPath(), board.core if job.pin and job.threads == 1 else -1)
-                self._run(job, folder, _supplied(self.host, board))
-                return read_result(job, folder, self.runtime)
-        except OSError as error:
-            where = f" {error.filename}" if error.filename else ""
-            raise MeasureError(f"cannot run a job on {self.name}:{where}: {error.strerror or error}") from None
-
-    def _run(self, job: Job, folder: Path, visit: Visit) -> None:
-        """Run the job that lies in ``folder`` and bring what it leaves there."""
-        try:
-            visit.put({str(JOB / path.name): path for path in folder.iterdir()})
-            code, said = visit.run(f"../{_GOODS / RUNNER}", ["."], job.timeout_s)
-            if code in _NOT_STARTED:
-                why = said.strip().splitlines()[-1:] or ["nothing is said of it"]
-                raise StageError(
-                    f"the runner cannot be started on {self.name}: {why[0][:200]}; "
-                    "it needs a 64-bit Linux with the GNU C library and a folder from which programs may be run"
-                )
-            if code == 0:
-                visit.fetch(folder)
-            if code or not (folder / RESULT_FILE).exists():
-                raise failure(code if code < 128 else 128 - code, said)
-        finally:
-            visit.clear()
-
-
-@atexit.register
-def leave() -> None:
-    """End this process's visits; nothing is left on the machines."""
-    while _open:
-        _open.popitem()[1].close()
+        return errand(
+            job,
+            [f"../{GOODS / RUNNER}"],
+            lambda: _supplied(self.host, board),
+            name=self.name,
+            runtime=self.runtime,
+            core=board.core if job.pin and job.threads == 1 else -1,
+            needs=_NEEDS,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,23 +133,15 @@ def _board(host: str) -> _Board:
     )
 
 
-def _visit(host: str) -> Visit:
-    """The visit to a host, a new one if there is none or its connection was lost."""
-    known = _open.get(host)
-    if known is not None and known.open:
-        return known
-    if known is not None:
-        _open.pop(host).close()
-    visit = Visit(host)
-    _open[host] = visit
-    return visit
+def _visit(host: str) -> SshVisit:
+    return visited(f"ssh:{host}", lambda: SshVisit(host))
 
 
-def _supplied(host: str, board: _Board) -> Visit:
+def _supplied(host: str, board: _Board) -> SshVisit:
     """The visit to a host, with the parcel there."""
     goods = parcel(board.system, board.architecture)
     visit = _visit(host)
     if not visit.supplied:
-        visit.put({str(_GOODS / name): path for name, path in goods.items()})
+        visit.put({str(GOODS / name): path for name, path in goods.items()})
         visit.supplied = True
     return visit

@@ -26,7 +26,8 @@ HOST_COMPILER = Tool("c++", "g++", "builds the native runner")
 EMULATOR = Tool("qemu-aarch64", "qemu-user", "runs Arm programs on devices qemu:CORE")
 CROSS_COMPILER = Tool("aarch64-linux-gnu-g++", "g++-aarch64-linux-gnu", "builds the runner for 64-bit Arm")
 SSH = Tool("ssh", "openssh-client", "reaches boards, as devices ssh:HOST")
-TOOLS = (HOST_COMPILER, EMULATOR, CROSS_COMPILER, SSH)
+ADB = Tool("adb", "adb", "reaches Android phones, as devices adb:MODEL")
+TOOLS = (HOST_COMPILER, EMULATOR, CROSS_COMPILER, SSH, ADB)
 
 
 def lacking(*tools: Tool) -> str:

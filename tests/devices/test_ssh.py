@@ -16,7 +16,8 @@ from kdbench.devices import ssh as module
 from kdbench.devices.host import Host
 from kdbench.devices.job import Job, Load, Memory, Program
 from kdbench.devices.runner import parcel as parcels
-from kdbench.devices.ssh import leave, ssh
+from kdbench.devices.ssh import ssh
+from kdbench.devices.visit import _open, leave
 from kdbench.errors import MeasureError, StageError, UsageError
 from kdbench.machine import machine
 
@@ -269,12 +270,12 @@ def test_a_connection_that_is_lost_during_a_job_is_said_to_be(board, device, tin
 
 def test_after_a_lost_connection_the_next_job_has_a_new_one(board, device, tiny_program):
     device.run(predict(tiny_program))
-    (visit,) = module._open.values()
+    (visit,) = _open.values()
     visit._guard.stdin.close()
     visit._guard.wait()
     assert board.left() == []
     assert device.run(predict(tiny_program)).outputs["p"][0].shape == (4, 1, 4)
-    assert module._open["board"] is not visit
+    assert _open["ssh:board"] is not visit
 
 
 def test_a_board_that_stalls_is_not_waited_for(board, device, monkeypatch):

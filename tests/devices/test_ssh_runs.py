@@ -19,8 +19,9 @@ from kdbench.devices import ssh as module
 from kdbench.devices.host import Host
 from kdbench.devices.job import Input, Job, Load, Memory, Predict, Program
 from kdbench.devices.runner.wheel import VARIABLE
-from kdbench.devices.ssh import leave, ssh
+from kdbench.devices.ssh import ssh
 from kdbench.devices.tools import CROSS_COMPILER, EMULATOR, lacking
+from kdbench.devices.visit import leave
 from kdbench.errors import StageError
 
 LACKS = boards.server_lacks()

@@ -1,4 +1,4 @@
-// What a job sets and reads of its own process: log, threads, core, memory.
+// What a job sets and reads of its own process: version, log, threads, core, memory.
 #pragma once
 
 #include <executorch/runtime/platform/platform.h>
@@ -25,7 +25,14 @@ class ThreadPool {
 ThreadPool* get_threadpool();
 }  // namespace executorch::extension::threadpool
 
+#ifndef KDBENCH_EXECUTORCH
+#define KDBENCH_EXECUTORCH "unsaid"
+#endif
+
 namespace kdbench {
+
+// The version of jobs and results, and of ExecuTorch where the build is told it: CMakeLists.txt tells.
+inline constexpr const char* kVersion = "kdbench-runner 1 executorch-" KDBENCH_EXECUTORCH;
 
 // How ExecuTorch writes its log by itself.
 inline pal_emit_log_message_method emit = nullptr;

@@ -1,6 +1,7 @@
 // The native runner: one process, one job (job.h), no Python and no libtorch.
 //
 //   runner JOB_FOLDER     reads job.txt there, writes result.json and raw arrays beside it (results.h)
+//   runner --version      says which jobs it reads and which ExecuTorch is in it
 //
 // Times are of execute() alone, by the steady clock; inputs are set before each one. On failure: one line on standard
 // error, an exit code of tensors.h, and no result.json.
@@ -288,6 +289,7 @@ int main(int argc, char** argv) {
     kdbench::log_only_errors();
     executorch::runtime::runtime_init();
     const std::string folder = argv[1];
+    if (folder == "--version") return std::puts(kdbench::kVersion) < 0 ? kdbench::kNotWritten : kdbench::kOk;
     kdbench::Runner(kdbench::read_job(folder + "/job.txt"), folder).run();
     return kdbench::kOk;
   } catch (const kdbench::Failure& failure) {

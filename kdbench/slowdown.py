@@ -9,8 +9,8 @@ fresh processes, tested at ``LEVEL`` among all that are: only what is slower the
 the first look came about, unchanged programs are called so in at most one of a hundred comparisons.
 
 A program is ``ok`` if it is shown to be slower by less than the effect. Undecided duels go on, and so do those in which
-two copies of base differ by more than the effect, as long as more processes may help; what stays undecided is
-``inconclusive``, or ``noisy`` where two copies differ by more than ``NOISY``. A program that does not run is
+no change at all may reach the effect, as long as more processes may help; what stays undecided is
+``inconclusive``, or ``noisy`` where no change at all reaches ``NOISY``. A program that does not run is
 ``incomparable``.
 """
 
@@ -44,7 +44,7 @@ FIRST, BOUTS, MOST = 3, 5, 15
 """Processes of a duel before the first look, before it is given up and in a second look at least, and at most."""
 
 NOISY = 0.02
-"""A difference between two copies of one program that leaves nothing to be said."""
+"""What no change at all may reach (``floor``) before nothing can be said."""
 
 Said = Literal["ok", "regressed", "improved", "inconclusive", "noisy", "incomparable"]
 
@@ -91,7 +91,7 @@ def slowdown_of(bouts: Sequence[Bout], effect: float = EFFECT) -> Slowdown:
     # Copies of one program differ by nothing but noise, so that their mean is known, and the squares have n degrees.
     # New is held against the mean of both, which varies by three quarters of what one copy does against the other.
     error = math.sqrt(0.75 * float(np.mean(still**2)))
-    floor, least = (math.expm1(float(special.stdtrit(n, 0.99)) * error / math.sqrt(of)) for of in (n, max(n, MOST)))
+    floor, least = (math.expm1(float(special.stdtrit(of, 0.99)) * error / math.sqrt(of)) for of in (n, max(n, MOST)))
     return Slowdown(
         bouts=n,
         base_ns=float(np.median([one.base_ns for one in bouts])),

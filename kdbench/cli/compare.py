@@ -43,7 +43,7 @@ _PROGRAM = ".pte"
 )  # fmt: skip
 @click.option(
     "--slower", default="0.5%", show_default=True, metavar="PERCENT%",
-    help="The least slow-down that counts; never less than what two copies of one program differ by here.",
+    help="The least slow-down that counts; never less than what no change at all may reach here.",
 )  # fmt: skip
 @click.option("--exact", is_flag=True, help="Run nothing: judge neither speed nor peak memory.")
 @click.option("--device", help="Where two programs run (default: host); the cases of runs name theirs.")

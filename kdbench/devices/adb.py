@@ -181,7 +181,7 @@ class _Handset:
 @cache
 def _handset(name: str, wanted: str) -> _Handset:
     visit = _supplied(name, wanted)
-    start = f'chmod 755 "$0/{GOODS / RUNNER}" && env -i {visit.environment} "$0/{GOODS / RUNNER}" --version'
+    start = f'env -i {visit.environment} "$0/{GOODS / RUNNER}" --version'
     executorch = runner_executorch(visit.told("start the runner", start).decode(errors="replace"))
     told = visit.told("say what it is", _ASK).decode(errors="replace")
     properties, policies, online, governors, memory, cpuinfo = told.split(f"{_PART}\n")
@@ -211,5 +211,6 @@ def _supplied(name: str, wanted: str) -> Phone:
     visit = _visit(name, wanted)
     if not visit.supplied:
         visit.put({str(GOODS / RUNNER): runner})
+        visit.told("start the runner", f'chmod 755 "$0/{GOODS / RUNNER}"')
         visit.supplied = True
     return visit

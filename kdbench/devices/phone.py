@@ -82,7 +82,7 @@ def attached() -> list[Attached]:
     listed = done.stdout.decode(errors="replace").partition("List of devices attached")[2]
     found = []
     for line in filter(str.strip, listed.splitlines()):
-        serial, _, rest = line.strip().partition(" ") if "\t" not in line else line.strip().partition("\t")
+        serial, _, rest = line.strip().replace("\t", " ").partition(" ")
         state = re.split(r"\s(?:usb|product|model|device|transport_id):", f" {rest}")[0].strip()
         model = re.search(r"\smodel:(\S+)", line)
         found.append(Attached(serial, state.partition(" (")[0], model[1] if model else ""))

@@ -94,7 +94,7 @@ class Visit(ABC):
     def __init__(self, name: str, script: str) -> None:
         self.name = name
         self.supplied = False
-        self._place = tempfile.TemporaryDirectory(prefix="kdbench-visit-")
+        self._place = tempfile.TemporaryDirectory(prefix="kdbench-")  # short, as the socket of ssh in it must be
         self._log = (Path(self._place.name) / "log").open("w+b")
         self._guard = subprocess.Popen(
             self.command(script, first=True),

@@ -1,6 +1,7 @@
 """What needs no phone: a stand-in for adb does in a folder what it is told to do on one (phones.py)."""
 
 import os
+import shutil
 import stat
 import sys
 import threading
@@ -418,12 +419,15 @@ def _runs(phone, seconds=60):
     raise AssertionError("no job runs")
 
 
-def test_a_phone_that_is_unplugged_between_jobs_is_visited_anew(phone, device, tiny_program):
+def test_a_phone_that_is_unplugged_between_jobs_is_visited_anew(phone, device, tiny_program, tmp_path, monkeypatch):
     device.run(timing({"p": tiny_program}, interleave("p")))
     phone.says("gone")
     assert phone.empties()
     assert not phone.fixed()
     (phone.folder / "gone").unlink()
+    bare = tmp_path / "runner"  # as a file that came here without its rights
+    shutil.copyfile(os.environ[VARIABLE], bare)
+    monkeypatch.setenv(VARIABLE, str(bare))
     device.run(timing({"p": tiny_program}, interleave("p")))
     assert phone.fixed()
 

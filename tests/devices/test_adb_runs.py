@@ -121,7 +121,7 @@ def test_ctrl_c_leaves_nothing(phone, tiny_program, tmp_path):
     assert (process.returncode, errors.splitlines()[-1].startswith("kdbench: interrupted")) == (130, True)
     assert phone.left() == []
     assert not phone.fixed()
-    assert runners(phone) == []
+    assert until(lambda: not runners(phone), 10)
     assert list(place.iterdir()) == []
 
 

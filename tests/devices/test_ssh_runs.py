@@ -218,7 +218,7 @@ def test_ctrl_c_leaves_nothing(server, tiny_program, tmp_path):
         _, errors = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, errors.splitlines()[-1].startswith("kdbench: interrupted")) == (130, True)
     assert server.board.left() == []
-    assert runners() == []
+    assert ended()
     assert list(tmp_path.iterdir()) == []
 
 

@@ -67,10 +67,8 @@ class Rapl:
     def __init__(self, root: Path = ROOT) -> None:
         self._root = root
         zones = sorted(path.relative_to(root) for path in root.glob("sys/class/powercap/intel-rapl:*"))
-        # Parts of a package have two numbers, intel-rapl:0:1; psys and others beside the packages are no processor.
-        self._zones = [
-            zone for zone in zones if zone.name.count(":") == 1 and read(root, f"{zone}/name").startswith("package")
-        ]
+        # Others are a part of a package (core, dram), or more than a processor (psys).
+        self._zones = [zone for zone in zones if read(root, f"{zone}/name").startswith("package")]
         if not self._zones:
             raise MeasureError("no processor here tells its energy: /sys/class/powercap has no intel-rapl package")
         self._ranges = [self._number(zone, "max_energy_range_uj") for zone in self._zones]

@@ -24,6 +24,10 @@ _HEADING = "seconds,watts"
 _PATIENCE_S = 5.0
 
 
+class MeterError(MeasureError):
+    """A meter is not here, not for us, or does not tell: the reason why there is no figure of energy."""
+
+
 @dataclass(frozen=True, slots=True)
 class Window:
     """The energy of a stretch of time."""
@@ -39,7 +43,7 @@ class Meter(Protocol):
         """Do ``work``, and what was taken meanwhile.
 
         Raises:
-            MeasureError: the meter does not tell.
+            MeterError: the meter does not tell.
             Whatever ``work`` raises.
         """
         ...
@@ -49,7 +53,7 @@ def meter(name: MeterName) -> Meter:
     """The meter called ``rapl``, this machine's own, or ``meter``, whose log ``KDBENCH_METER`` names.
 
     Raises:
-        MeasureError: it is not here, or not for us.
+        MeterError: it is not here, or not for us.
     """
     return Rapl() if name == "rapl" else Log(os.environ.get(LOG_VARIABLE, ""))
 
@@ -61,18 +65,16 @@ class Rapl:
     it and the rest of the machine are not in it. ``root`` is where /sys is.
 
     Raises:
-        MeasureError: there are none, or they are not for us.
+        MeterError: there are none, or they are not for us.
     """
 
     def __init__(self, root: Path = ROOT) -> None:
         self._root = root
         zones = sorted(path.relative_to(root) for path in root.glob("sys/class/powercap/intel-rapl:*"))
-        # Parts of a package have two numbers, intel-rapl:0:1; psys and others beside the packages are no processor.
-        self._zones = [
-            zone for zone in zones if zone.name.count(":") == 1 and read(root, f"{zone}/name").startswith("package")
-        ]
+        # Others are a part of a package (core, dram), or more than a processor (psys).
+        self._zones = [zone for zone in zones if read(root, f"{zone}/name").startswith("package")]
         if not self._zones:
-            raise MeasureError("no processor here tells its energy: /sys/class/powercap has no intel-rapl package")
+            raise MeterError("no processor here tells its energy: /sys/class/powercap has no intel-rapl package")
         self._ranges = [self._number(zone, "max_energy_range_uj") for zone in self._zones]
         self._counters()
 
@@ -90,7 +92,7 @@ class Rapl:
     def _number(self, zone: Path, name: str) -> int:
         said = read(self._root, f"{zone}/{name}").strip()
         if not said.isdigit():
-            raise MeasureError(f"/{zone}/{name} cannot be read, as is usual for others than root; sudo chmod a+r it")
+            raise MeterError(f"/{zone}/{name} cannot be read, as is usual for others than root; sudo chmod a+r it")
         return int(said)
 
 
@@ -100,12 +102,12 @@ class Log:
     Seconds are Unix time on this machine's clock. Between readings power is taken to change evenly.
 
     Raises:
-        MeasureError: no log is named.
+        MeterError: no log is named.
     """
 
     def __init__(self, path: str) -> None:
         if not path:
-            raise MeasureError(f"no meter is named: {LOG_VARIABLE} is the CSV file (seconds,watts) that it writes to")
+            raise MeterError(f"no meter is named: {LOG_VARIABLE} is the CSV file (seconds,watts) that it writes to")
         self._path = Path(path)
 
     def during(self, work: Callable[[], None]) -> Window:
@@ -128,9 +130,9 @@ class Log:
             readings = [(float(seconds), float(watts)) for seconds, watts in words]
         except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) else error
-            raise MeasureError(f"the log that {LOG_VARIABLE} names cannot be read: {why}") from None
+            raise MeterError(f"the log that {LOG_VARIABLE} names cannot be read: {why}") from None
         if head.strip() != _HEADING or not readings:
-            raise MeasureError(f"the log that {LOG_VARIABLE} names has no readings below a line {_HEADING}")
+            raise MeterError(f"the log that {LOG_VARIABLE} names has no readings below a line {_HEADING}")
         return readings
 
 
@@ -138,13 +140,13 @@ def energy(readings: list[tuple[float, float]], start: float, end: float) -> flo
     """The joules from ``start`` to ``end``, of readings of (seconds, watts) that surround both.
 
     Raises:
-        MeasureError: they do not, or go backwards.
+        MeterError: they do not, or go backwards.
     """
     times = [seconds for seconds, _ in readings]
     if times != sorted(times):
-        raise MeasureError(f"the log that {LOG_VARIABLE} names goes backwards in time")
+        raise MeterError(f"the log that {LOG_VARIABLE} names goes backwards in time")
     if times[0] > start or times[-1] < end:
-        raise MeasureError(f"the log that {LOG_VARIABLE} names does not reach from the start to the end of a window")
+        raise MeterError(f"the log that {LOG_VARIABLE} names does not reach from the start to the end of a window")
     joules = 0.0
     for (a, watts_a), (b, watts_b) in pairwise(readings):
         low, high = max(a, start), min(b, end)

@@ -2,8 +2,7 @@ import time
 
 import pytest
 
-from kdbench.errors import MeasureError
-from kdbench.meters import LOG_VARIABLE, Log, Rapl, energy, meter
+from kdbench.meters import LOG_VARIABLE, Log, MeterError, Rapl, energy, meter
 
 ZONES = "sys/class/powercap"
 
@@ -40,10 +39,10 @@ def test_a_counter_that_starts_anew_goes_on(tmp_path):
 
 
 def test_without_counters_there_is_a_reason(tmp_path):
-    with pytest.raises(MeasureError, match=r"^no processor here tells its energy: .* has no intel-rapl package$"):
+    with pytest.raises(MeterError, match=r"^no processor here tells its energy: .* has no intel-rapl package$"):
         Rapl(tmp_path)
     zone(tmp_path, "intel-rapl:0", "psys", 1)
-    with pytest.raises(MeasureError, match=r"has no intel-rapl package$"):
+    with pytest.raises(MeterError, match=r"has no intel-rapl package$"):
         Rapl(tmp_path)
 
 
@@ -52,7 +51,7 @@ def test_counters_that_are_for_root_alone_are_a_reason(tmp_path):
     folder = zone(tmp_path, "intel-rapl:0", "package-0", 1)
     (folder / "energy_uj").unlink()
     (folder / "energy_uj").mkdir()
-    with pytest.raises(MeasureError, match=r"^/sys/class/powercap/intel-rapl:0/energy_uj cannot be read, as is usual"):
+    with pytest.raises(MeterError, match=r"^/sys/class/powercap/intel-rapl:0/energy_uj cannot be read, as is usual"):
         Rapl(tmp_path)
 
 
@@ -73,9 +72,9 @@ def test_a_reading_twice_at_one_time_counts_no_time():
 
 def test_a_log_must_surround_the_window_and_go_forward():
     for start, end in [(9.0, 12.0), (11.0, 14.0)]:
-        with pytest.raises(MeasureError, match=r"does not reach from the start to the end of a window$"):
+        with pytest.raises(MeterError, match=r"does not reach from the start to the end of a window$"):
             energy(RAMP, start, end)
-    with pytest.raises(MeasureError, match=r"goes backwards in time$"):
+    with pytest.raises(MeterError, match=r"goes backwards in time$"):
         energy(RAMP[::-1], 10.5, 12.0)
 
 
@@ -110,14 +109,14 @@ def test_what_is_no_log_is_a_reason(tmp_path, text, said, monkeypatch):
     log = tmp_path / "power.csv"
     if text is not None:
         log.write_text(text)
-    with pytest.raises(MeasureError) as error:
+    with pytest.raises(MeterError) as error:
         Log(str(log)).during(lambda: None)
     assert str(error.value) == f"the log that {LOG_VARIABLE} names {said}"
 
 
 def test_meters_by_name(monkeypatch, tmp_path):
     monkeypatch.delenv(LOG_VARIABLE, raising=False)
-    with pytest.raises(MeasureError, match=r"^no meter is named: KDBENCH_METER is the CSV file \(seconds,watts\)"):
+    with pytest.raises(MeterError, match=r"^no meter is named: KDBENCH_METER is the CSV file \(seconds,watts\)"):
         meter("meter")
     monkeypatch.setenv(LOG_VARIABLE, str(tmp_path / "power.csv"))
     assert isinstance(meter("meter"), Log)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from kdbench.conduct import Event
+from kdbench.errors import UsageError
 from kdbench.plan import cases_of, select
 from kdbench.records import read_items, read_run, read_samples
 from kdbench.results import save
@@ -82,6 +83,13 @@ def run(first, suite):
     from datetime import UTC, datetime
 
     return run_of(first[0], suite, ("kdbench", "run", "small"), datetime.now(UTC))
+
+
+def test_a_protocol_that_a_device_cannot_keep_is_refused_before_anything_is_trained(suite, tmp_path):
+    protocol = suite.protocol.model_copy(update={"cold_cache": True})
+    cold = suite.model_copy(update={"devices": ("host", "ssh:board"), "protocol": protocol})
+    with pytest.raises(UsageError, match=r"^cold_cache: ssh:board runs fresh copies of the programs; only the host "):
+        execute(cold, cases_of(cold), Store(tmp_path), 1, lambda event: pytest.fail(f"it began: {event}"))
 
 
 def record(run, case):

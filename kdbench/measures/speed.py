@@ -9,13 +9,13 @@ import numpy as np
 
 from kdbench.devices.device import Counter, Packaged, Remote
 from kdbench.devices.runner.runtime import runtime_libraries
-from kdbench.errors import MeasureError, StageError
+from kdbench.errors import StageError
 from kdbench.measures.energy import energy_mj
 from kdbench.measures.instructions import counted
 from kdbench.measures.latency import LEAST_FOR_P99
 from kdbench.measures.memory import Resident, with_program, without_program
 from kdbench.measures.timing_job import AGAIN, CHECK, REFERENCE, check_protocol, culprits, timing_job
-from kdbench.meters import meter
+from kdbench.meters import MeterError, meter
 from kdbench.moment import Moment, moment, others_between, stolen_between
 from kdbench.noise import governor
 from kdbench.records import Speed
@@ -263,7 +263,7 @@ def _energy(device: Device, program: SpeedProgram, protocol: Protocol) -> Figure
         return f"this machine's counters say nothing of {device.name}"
     try:
         found = meter(protocol.energy)
-    except MeasureError as error:
+    except MeterError as error:
         return str(error)
     return energy_mj(device, program, found, protocol)
 

@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from kdbench.cli.measure import command
+from kdbench.devices.host import Host
 from kdbench.devices.runner.build import find_compiler, runner
 from kdbench.errors import MeasureError, UsageError
 from kdbench.measures.metric import METRICS
@@ -154,7 +155,8 @@ def test_an_unknown_device_ends_all_before_anything_is_measured(tiny_program, st
     assert str(error) == "unknown device 'hots'; did you mean 'host'?"
 
 
-def test_what_a_device_cannot_do_ends_all_before_anything_is_measured(tiny_program, store):
+def test_what_a_device_cannot_do_ends_all_before_anything_is_measured(tiny_program, store, monkeypatch):
+    monkeypatch.setattr(Host, "run", lambda _self, _job: pytest.fail("it was measured"))
     shown = invoke(tiny_program.path, "--cold-cache", "--device", "host", "--device", "ssh:board", store=store)
     assert isinstance(shown.exception, UsageError)
     assert (

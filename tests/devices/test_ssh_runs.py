@@ -351,6 +351,7 @@ def test_records_differ_from_the_hosts_only_where_they_must(both):
         assert machine["cores"] == run["machine" if "machine" in run else "provenance"]["machine"]["cores"]
         timed = there["metrics"]["latency_ms"], there["metrics"]["peak_rss_bytes"]
         assert None not in timed
+        assert there["reasons"].pop("runtime_bytes") == "which libraries run programs there is not known"
         for record in (here, there):
             for key in ("case", "device", "flags"):
                 del record[key]

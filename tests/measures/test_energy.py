@@ -4,12 +4,12 @@ import time
 import pytest
 
 from kdbench.devices.host import Host
-from kdbench.errors import MeasureError, StageError
+from kdbench.errors import StageError
 from kdbench.measures import energy as module
 from kdbench.measures.energy import energy_mj, per_inference
 from kdbench.measures.speed import measure_speeds
 from kdbench.measures.timing_job import SpeedProgram
-from kdbench.meters import LOG_VARIABLE, Window
+from kdbench.meters import LOG_VARIABLE, MeterError, Window
 from kdbench.spec import Protocol
 
 IDLE = Window(20.0, 5.0)
@@ -43,24 +43,36 @@ class Steady:
     """A meter of a machine that takes 2 W, and 12 W where something runs."""
 
     def __init__(self):
-        self.works = []
+        self.windows = []
 
     def during(self, work):
         start = time.monotonic()
         work()
         seconds = time.monotonic() - start
-        self.works.append(seconds)
-        idle = len(self.works) in (1, 4)
-        return Window((2 if idle else 12) * seconds, seconds)
+        idle = len(self.windows) in (0, 3)
+        self.windows.append(Window((2 if idle else 12) * seconds, seconds))
+        return self.windows[-1]
 
 
 def test_a_real_program_runs_for_a_window(tiny_program, monkeypatch):
     monkeypatch.setattr(module, "WINDOW_S", 0.3)
     meter = Steady()
+    runs = []
+    run = Host.run
+
+    def watched(self, job):
+        result = run(self, job)
+        runs.append(len(result.samples["program"]))
+        return result
+
+    monkeypatch.setattr(Host, "run", watched)
     found = energy_mj(Host("host", "native"), SpeedProgram(tiny_program.path, tiny_program.inputs), meter, Protocol())
+    idle, start, busy, later = meter.windows
+    assert busy.seconds > 0.3
+    assert runs[0] == 1
+    assert runs[1] > 10
+    assert found == per_inference(idle, start, busy, later, runs[1] - 1)
     assert 0 < found < 1000
-    assert len(meter.works) == 4
-    assert meter.works[2] > 0.3
 
 
 def test_a_program_that_fails_is_a_failure_and_a_meter_that_fails_a_reason(tiny_program, broken_program, monkeypatch):
@@ -72,7 +84,7 @@ def test_a_program_that_fails_is_a_failure_and_a_meter_that_fails_a_reason(tiny_
 
     class Silent:
         def during(self, work):
-            raise MeasureError("it is silent")
+            raise MeterError("it is silent")
 
     program = SpeedProgram(tiny_program.path, tiny_program.inputs)
     assert energy_mj(Host("host", "native"), program, Silent(), Protocol()) == "it is silent"

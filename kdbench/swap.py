@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 
 _FACTS = ("size_bytes", "download_bytes", "weight_bytes", "arena_bytes")
 
-UNSEEN = "quality, parameters and MACs are not judged: two files do not say them, two runs of a suite do"
+UNSEEN = "quality and parameters are not judged: two files do not say them, two runs of a suite do"
 """What the comparison of two files leaves out."""
+
+UNREAD = "MACs are not judged: the bytes of {} do not say them"
 
 
 def swap(
@@ -51,6 +53,8 @@ def swap(
         raise UsageError(f"device {device!r}: {where.untimed}; kdbench measure counts")
     verdicts = [*_facts(new.name, before, after, allowances or {})]
     notes = [UNSEEN]
+    if unread := [name for name, of in ((str(base), before), (str(new), after)) if of.macs is None]:
+        notes.append(UNREAD.format(" and ".join(unread)))
     if before.structure == after.structure and runtime is None:
         notes.insert(0, f"speed and memory need no judging: the two have one structure, {ONE_RUNTIME}")
     elif effect is None:
@@ -78,8 +82,10 @@ def _facts(case: str, before: Contents, after: Contents, allowances: Mapping[str
             yield fact(case, name, was, now, allowances.get(name, 0.0))
         elif was is not None or now is not None:
             side = "base's" if was is None else "new"
-            why = f"only its backend can read that of the {side} program"
+            why = f"the bytes of the {side} program do not say it"
             yield Verdict(case, name, "incomparable", was, now, why)
+    if before.macs is not None and after.macs is not None:
+        yield fact(case, "macs", before.macs, after.macs, allowances.get("macs", 0.0))
     yield _operators(case, before.facts.operators, after.facts.operators)
 
 

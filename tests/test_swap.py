@@ -21,7 +21,8 @@ def the(comparison, metric):
 def test_other_weights_in_one_structure_are_judged_by_bytes_and_not_run(tiny_program, other_program):
     found = swap(tiny_program.path, other_program.path)
     assert [verdict.metric for verdict in found.verdicts] == [
-        "size_bytes", "download_bytes", "weight_bytes", "arena_bytes", "delegated", "quantized_share", "operators",
+        "size_bytes", "download_bytes", "weight_bytes", "arena_bytes", "delegated", "quantized_share", "macs",
+        "operators",
     ]  # fmt: skip
     assert {verdict.case for verdict in found.verdicts} == {"other fp32.pte"}
     assert {v.verdict for v in found.verdicts if v.metric != "download_bytes"} == {"ok"}
@@ -34,7 +35,7 @@ def test_other_weights_in_one_structure_are_judged_by_bytes_and_not_run(tiny_pro
 def test_a_larger_and_slower_program_is_regressed_by_each_figure(tiny_program, wide_program):
     found = swap(tiny_program.path, wide_program.path)
     words = {verdict.metric: verdict.verdict for verdict in found.verdicts}
-    assert {"size_bytes", "download_bytes", "weight_bytes", "latency_ms"} <= {
+    assert {"size_bytes", "download_bytes", "weight_bytes", "macs", "latency_ms"} <= {
         name for name, word in words.items() if word == "regressed"
     }
     assert "peak_rss_bytes" in words
@@ -50,7 +51,9 @@ def test_operators_that_leave_the_delegate_are_named(tiny_program, portable_prog
     assert (operators.verdict, operators.base) == ("regressed", 0)
     assert operators.reason.startswith(f"outside delegates 0 -> {operators.new}: +")
     assert "+2 aten::convolution.out" in operators.reason
-    assert found.notes[0] == "speed and memory are not judged"
+    assert found.notes == (
+        "speed and memory are not judged", UNSEEN, f"MACs are not judged: the bytes of {portable_program.path} do not say them",
+    )  # fmt: skip
     back = the(swap(portable_program.path, tiny_program.path, effect=None), "operators")
     assert (back.verdict, "-2 aten::convolution.out" in back.reason) == ("improved", True)
 
@@ -65,7 +68,7 @@ def test_what_only_a_backend_can_read_and_what_does_not_run_is_incomparable(tiny
     found = swap(tiny_program.path, broken_program.path)
     for metric in ("delegated", "quantized_share"):
         assert (the(found, metric).verdict, the(found, metric).reason) == (
-            "incomparable", "only its backend can read that of the new program",
+            "incomparable", "the bytes of the new program do not say it",
         )  # fmt: skip
     for metric, what in (("latency_ms", "speed"), ("peak_rss_bytes", "memory")):
         assert the(found, metric).verdict == "incomparable"

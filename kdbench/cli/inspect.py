@@ -50,6 +50,7 @@ def _terminal(file: Path, found: Contents) -> list[str]:
     for backend, counts in found.delegated.items():
         shown = "only the backend can read what it computes" if counts is None else _listed(counts)
         lines.append(f"in {plain(backend)} (called {facts.delegates[backend]} x): {plain(shown)}")
+    lines += [f"multiply-accumulates: {found.macs:,} an inference"] if found.macs is not None else []
     lines += [
         f"outside delegates, to be linked: {plain(_listed(facts.operators)) or 'none'}",
         f"structure: {found.structure}",

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from kdbench.lowering.multiplied import macs_of
 from kdbench.lowering.program import OpenProgram, ProgramFacts, bytes_of, damage_told, facts, opened
 from kdbench.store import content_key
 
@@ -23,7 +24,8 @@ class Contents:
     ``parts``: bytes of the whole file by what they are: ``flatbuffer`` (the graph, names, shapes; inline delegates
     too), ``constants``, ``delegates`` (the blobs that backends read), ``named data`` (constants of delegates, and what
     methods share), ``padding``. ``delegated``: by backend, how often each operator is in its blobs; None where only the
-    backend can read them. ``structure``: a sha256 over operators, wiring, shapes and data types of the method and of
+    backend can read them. ``macs``: multiply-accumulates of an inference, None where its bytes do not say them
+    (``multiplied.macs_of``). ``structure``: a sha256 over operators, wiring, shapes and data types of the method and of
     XNNPACK's graphs in it, without any weight or quantisation parameter: two seeds of one network share it. A blob that
     cannot be read counts with all its bytes. It is another hash than that of a run, which is made while lowering.
     """
@@ -31,6 +33,7 @@ class Contents:
     facts: ProgramFacts
     parts: Mapping[str, int]
     delegated: Mapping[str, Mapping[str, int] | None]
+    macs: int | None
     structure: str
 
     def as_json(self) -> dict[str, Any]:
@@ -46,7 +49,7 @@ def read_contents(path: Path, method: str = "") -> Contents:
     """
     program = opened(bytes_of(path), str(path), method)
     with damage_told(str(path)):
-        return Contents(facts(program), _parts(program), _delegated(program), _structure(program))
+        return Contents(facts(program), _parts(program), _delegated(program), macs_of(program), _structure(program))
 
 
 def _parts(program: OpenProgram) -> dict[str, int]:

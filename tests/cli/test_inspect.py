@@ -20,12 +20,15 @@ def test_the_parts_operators_and_hashes_are_shown(tiny_program):
     parts = [int(line.split(" B")[0].split()[-1].replace(",", "")) for line in lines if line.startswith("  ")]
     assert sum(parts) == size
     assert any(line.startswith("in XnnpackBackend (called 1 x): Conv2d (") for line in lines)
+    assert "multiply-accumulates: 19,040 an inference" in lines
     assert "outside delegates, to be linked: none" in lines
     assert lines[-1] == f"sha256: {tiny_program.sha256}"
 
 
 def test_what_only_a_backend_can_read_is_said(broken_program):
-    assert ": only the backend can read what it computes" in invoke(broken_program.path).output
+    shown = invoke(broken_program.path).output
+    assert ": only the backend can read what it computes" in shown
+    assert "multiply-accumulates" not in shown
 
 
 def test_json_holds_all_of_it(tiny_program):
@@ -33,7 +36,7 @@ def test_json_holds_all_of_it(tiny_program):
     assert table["format"] == 1
     assert table["file"] == "tiny fp32.pte"
     assert sum(table["parts"].values()) == table["facts"]["size_bytes"]
-    assert set(table) == {"format", "file", "facts", "parts", "delegated", "structure"}
+    assert set(table) == {"format", "file", "facts", "parts", "delegated", "macs", "structure"}
 
 
 def test_a_file_that_is_not_there_is_one_line(tmp_path):

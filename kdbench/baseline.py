@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import ValidationError
 
-from kdbench.errors import MeasureError, UsageError
+from kdbench.errors import MeasureError, NoBaselineError, UsageError
 from kdbench.measures.metric import METRICS
 from kdbench.privacy import cleaned
 from kdbench.records import RUN_FILE, Fact, Record, Run, Sha256, read_run, run_text
@@ -168,13 +168,16 @@ def read_baseline(folder: Path) -> Baseline:
     """The baseline in ``folder``.
 
     Raises:
-        UsageError: there is none, or it cannot be read.
+        NoBaselineError: there is none.
+        UsageError: it cannot be read.
     """
     path = folder / BASELINE_FILE
     try:
         manifest = Manifest.model_validate_json(path.read_bytes())
+    except FileNotFoundError:
+        raise NoBaselineError(f"no baseline {folder}; kdbench baseline save RUN makes one") from None
     except OSError as error:
-        raise UsageError(f"no baseline {folder}: {error.strerror}; kdbench baseline save RUN makes one") from None
+        raise UsageError(f"cannot read baseline {folder}: {error.strerror}") from None
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])

@@ -30,6 +30,12 @@ class UnmetError(KdbenchError):
     exit_code = 1
 
 
+class NoBaselineError(KdbenchError):
+    """There is no baseline to judge by."""
+
+    exit_code = 4
+
+
 class StageError(MeasureError):
     """A stage or a measurement of one case failed; the case becomes a row with this status and reason."""
 

@@ -113,9 +113,7 @@ def _sample(program: Artefact, run: Run, record: Record, store: Store) -> tuple[
     task = load("tasks", program.spec["task"])()
     stored = outputs_of(program, run, record, store)
     if stored is None:
-        raise MeasureError(
-            f"the outputs of {record.case} are no longer in the store {store.root}; {again(run, record)}"
-        )
+        raise MeasureError(f"the outputs of {record.case} are not in the store {store.root}; {again(run, record)}")
     item = dataset.test.inputs[:1]
     sample = _Sample(
         item=item[0],

@@ -103,8 +103,10 @@ def as_terminal(table: Table, width: int = 120, *, colour: bool = False) -> str:
         console.print(Text(section.source, style="dim"))
         console.print(_rich(table, section, shown))
         console.print()
+    pointed = {row[place].note for section in table.sections for row in section.rows for place in shown}
     for number, note in enumerate(table.notes, 1):
-        console.print(Text(f"{_raised(number)} {note}"))
+        if number in pointed:
+            console.print(Text(f"{_raised(number)} {note}"))
     for line in table.legend:
         console.print(Text(line, style="dim"))
     if dropped:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from kdbench.edits import edits_of
 from kdbench.spec import Protocol
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def suspects_of(base: Run, new: Run) -> tuple[str, ...]:
-    """What else changed between two runs and may have moved a fact: libraries, recipes, lowering, machine, commit."""
+    """What else changed between two runs and may have moved a fact: libraries, suite and methods, machine, commit."""
     before, after = base.provenance, new.provenance
     old, now = dict(before.libraries), dict(after.libraries)
     old |= {"kdbench": before.kdbench, "python": before.machine.python}
@@ -23,7 +24,7 @@ def suspects_of(base: Run, new: Run) -> tuple[str, ...]:
     moved = [
         f"{name} {old.get(name, 'none')} -> {now.get(name, 'none')}" for name in names if old.get(name) != now.get(name)
     ]
-    moved += [f"the suite's {key}" for key in ("recipes", "lowering") if base.suite.get(key) != new.suite.get(key)]
+    moved += edits_of(base, new)
     if before.machine.fingerprint != after.machine.fingerprint:
         moved.append(f"machine {before.machine.slug} -> {after.machine.slug}")
     moved += _boards(base, new)

@@ -182,7 +182,7 @@ def _standing(method: str, cases: Sequence[tuple[Run, Record]], metric: str) -> 
         agreement=_mean(record.metrics.get("agreement") for record in well),
         cost=_mean(record.metrics.get("train_cost") for record in well),
         leads={},
-        tuned=str(Tuned.model_validate(tuned)) if tuned else "",
+        tuned=Tuned.model_validate(tuned).told(spec["options"]) if tuned else "",
     )
 
 

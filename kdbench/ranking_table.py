@@ -186,7 +186,10 @@ def _legend(rankings: Sequence[Ranking], rivals: Iterable[str]) -> Iterable[str]
         f"could show: the smallest lead on scratch that such seeds show {POWER:.0%} of the time at the level of "
         f"{LEVEL:g}; seeds needed: to show {wanted} so often"
     )
-    yield "agreement: with the teacher's predictions; x kd: training time over that of kd"
+    yield (
+        "agreement: with the teacher's predictions; x kd: training time over that of kd, on a machine as busy as it "
+        "was when each was trained"
+    )
 
 
 def _lead(ranking: Ranking, lead: Lead) -> str:

@@ -28,7 +28,7 @@ def program_of(run: Run, record: Record, store: Store) -> Artefact:
     """
     program = store.find("program", PROGRAM, record.program_sha256)
     if program is None:
-        raise MeasureError(f"the program of {record.case} is no longer in the store {store.root}; {again(run, record)}")
+        raise MeasureError(f"the program of {record.case} is not in the store {store.root}; {again(run, record)}")
     return program
 
 

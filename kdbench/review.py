@@ -44,7 +44,7 @@ class Line:
 
 
 def lines_of(comparison: Comparison) -> list[Line]:
-    """What is not ok, the worst first. Cases of which the same is to be said share a line.
+    """What is not ok: the worst first, and what was tested before what was not. Cases that share a reason share a line.
 
     So do figures that follow from predictions or weights, whatever they moved by: of those the JSON holds each.
     """
@@ -54,7 +54,7 @@ def lines_of(comparison: Comparison) -> list[Line]:
             reason = FOLLOWED if verdict.reason.endswith(FOLLOWED) else verdict.reason
             groups.setdefault((verdict.verdict, verdict.metric, reason), []).append(verdict)
     lines = [Line(group[0], len(group) - 1) for group in groups.values()]
-    return sorted(lines, key=lambda line: ORDER.index(line.verdict.verdict))
+    return sorted(lines, key=lambda line: (ORDER.index(line.verdict.verdict), line.verdict.reason.endswith(FOLLOWED)))
 
 
 def by_case(comparison: Comparison, cases: Sequence[str]) -> dict[str, tuple[Verdict, ...]]:

@@ -161,7 +161,7 @@ def _details(case: Case, stages: CaseStages, known: Evidence) -> dict[str, Any]:
     if known.outputs is not None and stages.stand_in:
         notes.append(f"{case.target}{JUDGED_BY}{stages.stand_in}, not run")
     if case.method.tuned:
-        notes.append(str(case.method.tuned))
+        notes.append(case.method.tuned.told(case.method.options))
     if worse := inferiority(known):
         notes.append(f"{case.target}: {worse}")
     if notes:

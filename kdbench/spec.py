@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=64)]
 DataName = Annotated[
@@ -101,9 +104,13 @@ class Tuned(Spec):
     trials: Positive
     seconds: Annotated[float, Field(ge=0)]
 
-    def __str__(self) -> str:
-        cost = f"{self.seconds:.0f} s of training"
-        return f"options chosen among {self.trials} trials by validation on {self.suite}, {cost}"
+    def told(self, options: Mapping[str, Any]) -> str:
+        """What a row with these options says of them."""
+        chosen = " ".join(
+            f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}" for name, value in options.items()
+        )
+        how = f"{self.trials} trials by validation on {self.suite}, {self.seconds:.0f} s of training"
+        return f"options {chosen or 'as declared'}, chosen among {how}"
 
 
 class MethodSpec(Spec):

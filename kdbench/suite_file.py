@@ -134,7 +134,7 @@ def _suite(table: dict[str, Any], path: Path) -> Suite:
     try:
         suite = Suite.model_validate(table)
     except ValidationError as error:
-        raise UsageError(_explained(error.errors()[0], path)) from None
+        raise UsageError(_explained(_first(error), path)) from None
     _check_names(suite, path)
     return suite
 
@@ -183,6 +183,12 @@ def _overlaid(table: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
         below = merged.get(key)
         merged[key] = _overlaid(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
     return merged
+
+
+def _first(error: ValidationError) -> ErrorDetails:
+    """The complaint to tell: one of an unknown key, as a missing key may be that one misspelt; else the first."""
+    complaints = error.errors()
+    return next((each for each in complaints if each["type"] == "extra_forbidden"), complaints[0])
 
 
 def _explained(error: ErrorDetails, path: Path, *within: str) -> str:

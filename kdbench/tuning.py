@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
+from kdbench.catalog import suggestion
 from kdbench.errors import MeasureError, UsageError
 from kdbench.measures.metric import metric_of
 from kdbench.methods.option import Axis  # noqa: TC001 - pydantic reads it
@@ -98,7 +99,9 @@ def with_tuned(suite: Suite, names: tuple[str, ...], results: Path) -> Suite:
     for name in names:
         path = Path(name) if name.endswith(".json") else tuning_file(results, suite.name, name)
         if not path.exists():
-            raise UsageError(f"--tuned {name}: no tuning {path}; kdbench tune {name} --suite {suite.name} makes one")
+            near = suggestion(name, [method.label for method in suite.methods if method.label != name])
+            hint = near if near.startswith("did") else f"kdbench tune {name} --suite {suite.name} makes one"
+            raise UsageError(f"--tuned {name}: no tuning {path}; {hint}")
         chosen = read_tuning(path).chosen().read_from(f"of --tuned {name}")
         if any(chosen.label == known.label for known in methods):
             raise UsageError(f"--tuned {name}: the suite has a method {chosen.label!r} already")

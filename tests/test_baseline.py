@@ -7,7 +7,7 @@ import pytest
 
 from kdbench import baseline
 from kdbench.baseline import baseline_folder, damage, read_baseline, save_baseline
-from kdbench.errors import MeasureError, UsageError
+from kdbench.errors import MeasureError, NoBaselineError, UsageError
 from kdbench.gate import compare
 from kdbench.measures.metric import METRICS
 from kdbench.side import Side
@@ -130,9 +130,7 @@ def test_facts_that_do_not_fit_each_other_are_found(ground, tmp_path):
 
 def test_what_is_no_baseline_is_one_line(ground, tmp_path):
     folder = tmp_path / "made"
-    with pytest.raises(
-        UsageError, match=r"^no baseline .*made: No such file or directory; kdbench baseline save RUN makes one$"
-    ):
+    with pytest.raises(NoBaselineError, match=r"^no baseline .*made; kdbench baseline save RUN makes one$"):
         read_baseline(folder)
     folder.mkdir()
     (folder / "baseline.json").write_text("{}")

@@ -19,8 +19,9 @@ def test_suspects_are_recipes_lowering_machines_and_uncommitted_changes():
     new = new.model_copy(update={"provenance": old.provenance.model_copy(update={"machine": machine, "dirty": True})})
     assert suspects_of(old, new) == (
         "python 3.11.9 -> 3.12.1",
-        "the suite's recipes",
-        "the suite's lowering",
+        "the teacher's recipe: epochs 30 -> 31",
+        "the student's recipe: epochs 30 -> 31",
+        "lowering: calibration_items 256 -> 64",
         "machine amd-epyc-linux-x86-64 -> arm",
         "uncommitted changes",
     )

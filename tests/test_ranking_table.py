@@ -26,7 +26,7 @@ def test_a_method_whose_options_were_searched_is_noted():
     tuned = {"suite": "made v1", "trials": 20, "seconds": 60}
     methods = [method | ({"tuned": tuned} if method["label"] == "kd" else {}) for method in run.suite["methods"]]
     found = render(rankings([run.model_copy(update={"suite": run.suite | {"methods": methods}})]), "markdown")
-    assert "kd: options chosen among 20 trials by validation on made v1, 60 s of training" in found
+    assert "kd: options as declared, chosen among 20 trials by validation on made v1, 60 s of training" in found
 
 
 def test_the_verdict_names_who_is_ahead_beyond_chance():

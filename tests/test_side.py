@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from kdbench.baseline import save_baseline
-from kdbench.errors import MeasureError, UsageError
+from kdbench.errors import MeasureError, NoBaselineError, UsageError
 from kdbench.side import Side, side
 from kdbench.store import Store
 
@@ -43,7 +43,7 @@ def test_both_know_which_items_are_right(results):
 def test_a_baseline_of_no_suite_and_one_that_is_not_there_are_one_line(results):
     with pytest.raises(UsageError, match=r"^'baseline': say of which suite, such as baseline:digits$"):
         side("baseline", results)
-    with pytest.raises(UsageError, match=r"^no baseline .*other: No such file"):
+    with pytest.raises(NoBaselineError, match=r"^no baseline .*other; kdbench"):
         side("baseline:other", results)
 
 

@@ -40,7 +40,8 @@ def test_what_was_chosen_says_what_it_cost():
     chosen = FOUND.chosen()
     assert (chosen.label, chosen.use, chosen.options) == ("kd-tuned", "kd", {"alpha": 0.5, "temperature": 2})
     assert chosen.tuned == Tuned(suite="made v1", trials=4, seconds=40.0)
-    assert str(chosen.tuned) == "options chosen among 4 trials by validation on made v1, 40 s of training"
+    told = "options alpha=0.5 temperature=2, chosen among 4 trials by validation on made v1, 40 s of training"
+    assert chosen.tuned.told(chosen.options) == told
 
 
 def test_a_tuning_comes_back_from_its_file(tmp_path):

@@ -197,7 +197,7 @@ def test_a_verdict_can_be_named(place):
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (["--kdbench-baseline=baseline:other"], "no baseline results/baselines/other: No such file or directory; kdbench baseline save RUN makes one"),
+        (["--kdbench-baseline=baseline:other"], "no baseline results/baselines/other; kdbench baseline save RUN makes one"),
         (["--kdbench-margin=1"], "--kdbench-margin judges nothing without --kdbench-baseline"),
         (["--kdbench-baseline=baseline", "--kdbench-margin=x"], "--kdbench-margin 'x': expected points of quality such as 0.5"),
         (["--kdbench-baseline=baseline", "--kdbench-allow=size_byte=1%"], "--kdbench-allow 'size_byte=1%': 'size_byte' is no exact metric; did you mean 'size_bytes'"),

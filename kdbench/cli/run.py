@@ -77,6 +77,7 @@ def command(
     from kdbench.plan import cases_of, select
     from kdbench.results import check_writable
     from kdbench.runs import perform
+    from kdbench.spec import TEACHER
     from kdbench.store import default_store
     from kdbench.suite_file import read_suite, suite_path
     from kdbench.tuning import with_tuned
@@ -99,6 +100,8 @@ def command(
     click.echo(terminal([run]), nl=False)
     click.echo(_made(finished))
     click.echo(f"run {run.id} in {folder}" + (" (partial)" if run.partial else ""))
+    if len({record.method for record in run.records} - {TEACHER}) > 1:
+        click.echo(f"which method is shown to win: kdbench rank {folder}")
     doubts, code = _judged(run)
     for verdict in doubts:
         click.echo(str(verdict))

@@ -75,8 +75,13 @@ def command(
     width, colour = screen()
     click.echo(as_terminal(_table(list(found.values())), width, colour=colour), nl=False, color=True)
     click.echo(f"trials in {', '.join(map(str, found))}")
-    words = " ".join(f"--tuned {tuning.method}" for tuning in found.values())
-    click.echo(f"kdbench run {suite}{' --quick' * quick} {words}")
+    beaten = [tuning for tuning in found.values() if tuning.ranked()[0] is not tuning.trials[0]]
+    for tuning in found.values():
+        if tuning not in beaten:
+            click.echo(f"{tuning.method}: no trial validated better than its own options, so nothing is left to run")
+    if beaten:
+        words = " ".join(f"--tuned {tuning.method}" for tuning in beaten)
+        click.echo(f"kdbench run {suite}{' --quick' * quick} {words}")
 
 
 def _table(tunings: list[Tuning]) -> Table:

@@ -187,7 +187,7 @@ def _evidence(run: Run, record: Record, outputs: NDArray[np.float32], store: Sto
     known = eager_of(record.checkpoint_sha256, program, store)
     if known is None:
         raise MeasureError(
-            f"what the network of {record.case} says of the test set is no longer in the store {store.root}; "
+            f"what the network of {record.case} says of the test set is not in the store {store.root}; "
             f"{again(run, record)}"
         )
     network, eager = known
@@ -196,7 +196,7 @@ def _evidence(run: Run, record: Record, outputs: NDArray[np.float32], store: Sto
         taught = eager_of(sha256, program, store)
         if taught is None:
             raise MeasureError(
-                f"what the teacher of {record.case} says of the test set is no longer in the store {store.root}; "
+                f"what the teacher of {record.case} says of the test set is not in the store {store.root}; "
                 f"{again(run, record)}"
             )
         teacher = np.load(taught[1].path("outputs.npy"), allow_pickle=False)

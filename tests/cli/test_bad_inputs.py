@@ -127,7 +127,11 @@ BAD = [
         2,
         "kdbench: list.toml methods: found ['kd'], expected a table [methods] with a line such as kd = {}",
     ),
-    ("run device.toml", 2, "kdbench: unknown device 'phone' in device.toml [devices]; known: host, import, qemu, ssh"),
+    (
+        "run device.toml",
+        2,
+        "kdbench: unknown device 'phone' in device.toml [devices]; known: adb, host, import, qemu, ssh",
+    ),
     (
         "run option.toml",
         2,
@@ -173,7 +177,11 @@ BAD = [
         2,
         "kdbench: device 'qemu:cortex-a76': expected qemu:CORE+wheelVERSION such as qemu:cortex-a76+wheel1.5.1",
     ),
-    ("run good.toml --device phone", 2, "kdbench: unknown device 'phone' of --device; known: host, import, qemu, ssh"),
+    (
+        "run good.toml --device phone",
+        2,
+        "kdbench: unknown device 'phone' of --device; known: adb, host, import, qemu, ssh",
+    ),
     ("run good.toml --device ssh:", 2, "kdbench: device 'ssh:': expected ssh:HOST or ssh:USER@HOST, such as ssh:board"),
     (
         "run good.toml --device ssh:pi@10.0.0.7",
@@ -288,8 +296,8 @@ BAD = [
     ),
     (
         "compare baseline:digits digits",
-        2,
-        "kdbench: no baseline results/baselines/digits: No such file or directory; kdbench baseline save RUN makes one",
+        4,
+        "kdbench: no baseline results/baselines/digits; kdbench baseline save RUN makes one",
     ),
     ("compare a b --margin much", 2, "kdbench: --margin 'much': expected points of quality such as 0.5"),
     (
@@ -305,15 +313,15 @@ BAD = [
     ("baseline update digits", 2, "kdbench: Missing option '--reason' (see 'kdbench baseline update -h')"),
     (
         "baseline show digits",
-        2,
-        "kdbench: no baseline results/baselines/digits: No such file or directory; kdbench baseline save RUN makes one",
+        4,
+        "kdbench: no baseline results/baselines/digits; kdbench baseline save RUN makes one",
     ),
     ("baseline verify ../digits", 2, "kdbench: '../digits' cannot name a folder"),
     ("history digits", 2, "kdbench: no run of suite 'digits' in results; it holds runs of none"),
     (
         "history digits --metric size_byte",
         2,
-        "kdbench: unknown metric 'size_byte'; did you mean 'size_bytes' or 'arena_bytes'?",
+        "kdbench: unknown metric 'size_byte'; did you mean 'size_bytes' or 'rss_file_bytes' or 'runtime_bytes'?",
     ),
     (
         "bisect a b --suite good.toml --metric size_byte --case kd",

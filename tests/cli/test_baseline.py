@@ -3,7 +3,7 @@ import pytest
 from click.testing import CliRunner
 
 from kdbench.cli.baseline import command
-from kdbench.errors import MeasureError, UsageError
+from kdbench.errors import MeasureError, NoBaselineError, UsageError
 from kdbench.store import Store
 
 
@@ -67,7 +67,7 @@ def test_damage_is_told_and_exits_2(place):
     ("words", "error", "message"),
     [
         (("save", "nothing"), UsageError, "no run 'nothing' in "),
-        (("show", "made"), UsageError, "no baseline "),
+        (("show", "made"), NoBaselineError, "no baseline "),
         (("update", "made", "--reason", " "), UsageError, "--reason is empty: say why the baseline is replaced"),
         (
             ("save", "made", "--store", "/nowhere/at/all"),

@@ -26,7 +26,7 @@ def test_a_program_that_left_the_store_is_made_again_by_the_command_told(results
     error = invoke(results, CASE).exception
     assert isinstance(error, MeasureError)
     assert str(error) == (
-        f"the program of {CASE} is no longer in the store {results.parent / 'store'}; make it again with: "
+        f"the program of {CASE} is not in the store {results.parent / 'store'}; make it again with: "
         "kdbench run made --only pair=digits:resnet8-dscnn,method=kd,target=xnnpack-int8,seed=0"
     )
     assert not (results.parent / "out").exists()

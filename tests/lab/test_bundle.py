@@ -148,7 +148,7 @@ def test_a_place_that_is_taken_and_a_bundle_that_is_too_large_are_refused(real, 
 
 
 def test_a_lost_program_and_a_full_disk_leave_nothing_behind(real, tmp_path, monkeypatch):
-    with pytest.raises(MeasureError, match=r"is no longer in the store .*make it again with: kdbench run tiny --only"):
+    with pytest.raises(MeasureError, match=r"is not in the store .*make it again with: kdbench run tiny --only"):
         bundle(real.run, tmp_path / "out", Store(tmp_path / "store"))
     shutil.rmtree(tmp_path / "store", ignore_errors=True)
 

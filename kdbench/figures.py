@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kdbench.catalog import load
+from kdbench.devices.device import condition_of
 from kdbench.errors import MeasureError, UsageError
 from kdbench.lowering.program import read_program
 from kdbench.measures.instructions import Instructions
@@ -40,7 +41,8 @@ class Figures:
     """What was found out about a program.
 
     ``inputs`` says in words what it was fed. ``metrics`` are by id, in the unit of ``METRICS``; ``reasons`` say why one
-    is None. ``processes``: how many fresh processes were timed or counted.
+    is None. ``processes``: how many fresh processes were timed or counted. ``condition``: the device's, ``before`` and
+    ``after``, where it has one that moves its figures.
     """
 
     facts: ProgramFacts
@@ -49,6 +51,7 @@ class Figures:
     metrics: Mapping[str, float | None]
     reasons: Mapping[str, str]
     processes: int
+    condition: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def measure_file(
@@ -76,6 +79,7 @@ def measure_file(
     where: Device = load("devices", device.partition(":")[0])(device)
     ruler = _ruler(store) if store else None
     program = SpeedProgram(path, arrays, facts.method)
+    before = condition_of(where)
     [timing] = measure_speeds(where, {facts.sha256: program}, ruler, protocol, tell).values()
     speed = timing.speed
     if speed.status != "ok":
@@ -86,7 +90,8 @@ def measure_file(
         fed = f"{len(arrays[0])} from {', '.join(file.name for file in inputs)}"
     else:
         fed = f"{ITEMS} made up: floats from a standard normal (seed 0), whole numbers and booleans 0"
-    return Figures(facts, fed, speed, metrics, reasons, len(speed.process_medians_ms) or 1)
+    condition = {"before": before, "after": condition_of(where)} if before else {}
+    return Figures(facts, fed, speed, metrics, reasons, len(speed.process_medians_ms) or 1, condition)
 
 
 def made_inputs(facts: ProgramFacts) -> tuple[NDArray[np.generic], ...]:

@@ -84,6 +84,9 @@ def _terminal(file: Path, found: Figures) -> list[str]:
         f"measured: {speed.samples:,} runs in {processes}, {threads}, {speed.runtime}",
         f"sha256: {facts.sha256}",
     ]
+    for when, condition in found.condition.items():
+        told = ", ".join(f"{name} {value}" for name, value in condition.items() if value is not None)
+        lines.append(f"{when}: {told}")
     return lines + [f"flag: {_FLAGS.get(flag, flag)}" for flag in speed.flags]
 
 
@@ -114,5 +117,6 @@ def _json(file: Path, found: Figures) -> str:
         "units": {name: METRICS[name].unit for name in found.metrics},
         "reasons": found.reasons,
         "speed": found.speed.model_dump(mode="json"),
+        **({"condition": found.condition} if found.condition else {}),
     }
     return json.dumps(table, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)

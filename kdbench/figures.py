@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kdbench.catalog import load
+from kdbench.devices.device import condition_of
 from kdbench.errors import MeasureError, UsageError
 from kdbench.lowering.program import read_program
 from kdbench.measures.energy import Energy
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from kdbench.sitting import Sitting
     from kdbench.store import Store
 
+    Condition = Mapping[str, Mapping[str, Any]]
+
 ITEMS = 8
 """How many made-up items a program is fed in turn."""
 
@@ -44,6 +47,7 @@ class Figures:
 
     ``inputs`` says in words what it was fed. ``metrics`` are by id, in the unit of ``METRICS``; ``reasons`` say why one
     is None. ``processes``: how many fresh processes were timed or counted. ``sitting``: what else went on meanwhile.
+    ``condition``: the device's, ``before`` and ``after``, where it has one that moves its figures.
     """
 
     facts: ProgramFacts
@@ -53,6 +57,7 @@ class Figures:
     reasons: Mapping[str, str]
     processes: int
     sitting: Sitting | None
+    condition: Condition
 
 
 def measure_file(
@@ -75,12 +80,12 @@ def measure_file(
         MeasureError: the program does not run on the device.
     """
     subject = _subject(path, method, inputs)
-    timing = _timing(subject, _device(device), protocol or Protocol(), store, tell)
+    timing, condition = _timing(subject, _device(device), protocol or Protocol(), store, tell)
     speed = timing.speed
     if speed.status != "ok":
         needs = ", ".join((*subject.facts.delegates, *subject.facts.operators))
         raise MeasureError(f"{path} does not run on {device} ({speed.status}): {speed.reason}; it needs {needs}")
-    return _figures(subject, timing)
+    return _figures(subject, timing, condition)
 
 
 def measure_everywhere(
@@ -113,10 +118,10 @@ def measure_everywhere(
 
         asked = (protocol or Protocol()).model_copy(update={"threads": count})
         try:
-            timing = _timing(subject, device, asked, store, told)
+            timing, condition = _timing(subject, device, asked, store, told)
         except MeasureError as error:
-            timing = Timing(_unmeasured(subject, device.name, count, error))
-        found.append(_figures(subject, timing))
+            timing, condition = Timing(_unmeasured(subject, device.name, count, error)), {}
+        found.append(_figures(subject, timing, condition))
     return tuple(found)
 
 
@@ -151,10 +156,12 @@ def _timing(
     protocol: Protocol,
     store: Store | None,
     tell: Callable[[float, str], None],
-) -> Timing:
+) -> tuple[Timing, Condition]:
+    """What was measured, and the condition of the device around it."""
     ruler = _ruler(store) if store else None
+    before = condition_of(device)
     [timing] = measure_speeds(device, {subject.facts.sha256: subject.program}, ruler, protocol, tell).values()
-    return timing
+    return timing, {"before": before, "after": condition_of(device)} if before else {}
 
 
 def _unmeasured(subject: _Subject, device: str, threads: int, error: MeasureError) -> Speed:
@@ -173,10 +180,10 @@ def _unmeasured(subject: _Subject, device: str, threads: int, error: MeasureErro
     )
 
 
-def _figures(subject: _Subject, timing: Timing) -> Figures:
+def _figures(subject: _Subject, timing: Timing, condition: Condition) -> Figures:
     metrics, reasons = _metrics(subject.facts, timing.speed)
     processes = len(timing.speed.process_medians_ms) or 1
-    return Figures(subject.facts, subject.fed, timing.speed, metrics, reasons, processes, timing.sitting)
+    return Figures(subject.facts, subject.fed, timing.speed, metrics, reasons, processes, timing.sitting, condition)
 
 
 def made_inputs(facts: ProgramFacts) -> tuple[NDArray[np.generic], ...]:

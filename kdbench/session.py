@@ -10,8 +10,8 @@ import numpy as np
 from kdbench.catalog import load
 from kdbench.conduct import Event, Listener, Outcome, conduct
 from kdbench.data.named import dataset_named
-from kdbench.devices.device import Changeable, Remote
-from kdbench.errors import StageError, UsageError
+from kdbench.devices.device import Remote, condition_of
+from kdbench.errors import UsageError
 from kdbench.machine import usable_cores
 from kdbench.measures.speed import Timing, measure_speeds
 from kdbench.measures.timing_job import SpeedProgram, check_protocol
@@ -139,20 +139,12 @@ def timed(finished: Finished, listen: Listener) -> Finished:
     conditions: dict[str, dict[str, Any]] = {}
     for name in dict.fromkeys(case.device for case in finished.cases):
         device = _device(name)
-        before = _condition(device)
+        before = condition_of(device)
         timings = _speeds(finished, name, device, datasets, listen)
         speeds |= {(structure, name): timing for structure, timing in timings.items()}
         if before:
-            conditions[name] = {"before": before, "after": _condition(device)}
+            conditions[name] = {"before": before, "after": condition_of(device)}
     return replace(finished, speeds=speeds, conditions=conditions)
-
-
-def _condition(device: Device) -> dict[str, Any]:
-    """The condition of a device that has one to tell, or why it cannot be told: its speeds have failed then too."""
-    try:
-        return dict(device.condition()) if isinstance(device, Changeable) else {}
-    except StageError as error:
-        return {"unknown": error.reason}
 
 
 def _speeds(

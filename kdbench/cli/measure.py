@@ -190,11 +190,14 @@ def _measured(found: Figures) -> str:
 
 
 def _meanwhile(found: Figures) -> list[str]:
-    """What two copies of the reference program differed by, and what else went on."""
+    """The device's condition, what two copies of the reference program differed by, and what else went on."""
+    lines = []
+    for when, condition in found.condition.items():
+        words = ", ".join(f"{name} {value}" for name, value in condition.items() if value is not None)
+        lines.append(f"{when}: {words}")
     sitting = found.sitting
     if sitting is None:
-        return []
-    lines = []
+        return lines
     if sitting.aa is not None:
         lines.append(f"A/A: two copies of the reference program differed by at most {sitting.aa:.1%} in a process")
     last = sitting.around[-1] if sitting.around else None
@@ -256,6 +259,7 @@ def _of_place(found: Figures) -> dict[str, Any]:
         "reasons": found.reasons,
         "speed": found.speed.model_dump(mode="json"),
         "sitting": found.sitting.model_dump(mode="json") if found.sitting else None,
+        **({"condition": found.condition} if found.condition else {}),
     }
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from kdbench.errors import StageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -100,3 +102,11 @@ class Counter(Device, Protocol):
             StageError: as for ``run``.
         """
         ...
+
+
+def condition_of(device: Device) -> dict[str, Any]:
+    """The condition of a device that has one to tell, or why it cannot be told: what was timed has failed then too."""
+    try:
+        return dict(device.condition()) if isinstance(device, Changeable) else {}
+    except StageError as error:
+        return {"unknown": error.reason}

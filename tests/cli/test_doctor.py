@@ -37,7 +37,8 @@ def test_hints_name_the_debian_packages_of_what_lacks_and_examine_nothing(tmp_pa
         "missing  qemu-aarch64           runs Arm programs on devices qemu:CORE (Debian: qemu-user)",
         "missing  aarch64-linux-gnu-g++  builds the runner for 64-bit Arm (Debian: g++-aarch64-linux-gnu)",
         "missing  ssh                    reaches boards, as devices ssh:HOST (Debian: openssh-client)",
-        "-> apt-get install qemu-user g++-aarch64-linux-gnu openssh-client",
+        "missing  adb                    reaches Android phones, as devices adb:MODEL (Debian: adb)",
+        "-> apt-get install qemu-user g++-aarch64-linux-gnu openssh-client adb",
     ]
 
 

@@ -125,6 +125,29 @@ def test_ctrl_c_leaves_nothing(phone, tiny_program, tmp_path):
     assert list(place.iterdir()) == []
 
 
+def test_a_program_is_measured_from_the_command_line(phone, tiny_program):
+    from click.testing import CliRunner
+
+    from kdbench.cli.measure import command
+
+    def measured(*words):
+        words = [str(tiny_program.path), "--device", "adb:phone", "--processes", "1", *words]
+        shown = CliRunner().invoke(command, words, standalone_mode=False)
+        assert shown.exception is None
+        return shown.output
+
+    told = json.loads(measured("--format", "json"))
+    assert told["metrics"]["latency_ms"] > 0
+    assert (told["speed"]["device"], told["speed"]["threads"]) == ("adb:phone", 1)
+    before, after = told["condition"]["before"], told["condition"]["after"]
+    assert (before["fixed_performance"], after["fixed_performance"]) == ("off", "on")
+    assert before["battery_celsius"] == 27.4
+    last = measured().splitlines()[-1]
+    assert last == (
+        "after: battery_percent 85, battery_celsius 27.4, charging usb, thermal_status 0, fixed_performance on, cooled_s 0.0"
+    )
+
+
 def suite(text, place, *, while_running=lambda: None):
     """Run a suite as a user does: the finished process, and its run.json."""
     (place / "small.toml").write_text(text)

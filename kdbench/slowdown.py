@@ -119,6 +119,7 @@ def judge(
     """The verdict on the speed of every new program, by name; files that are alike there are not run."""
     judged = {name: Judged("ok", "the same file", None) for name, one in duels.items() if ground.alike(one)}
     bouts: dict[str, list[Bout]] = {name: [] for name in duels if name not in judged}
+    effect = max(effect, ground.least)
 
     def more(names: Sequence[str], of: dict[str, list[Bout]], place: int, what: str, first: int = 0) -> None:
         for name in names:

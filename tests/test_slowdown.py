@@ -66,8 +66,8 @@ class Scripted:
 
     told, unit = "side by side", "processes"
 
-    def __init__(self, script):
-        self.script, self.asked = script, 0
+    def __init__(self, script, least=0.0):
+        self.script, self.asked, self.least = script, 0, least
 
     def alike(self, duellists):
         return Together(None).alike(duellists)
@@ -79,8 +79,8 @@ class Scripted:
 
 @pytest.fixture
 def fought(tmp_path):
-    def run(script, names=("new",)):
-        scripted = Scripted(script)
+    def run(script, names=("new",), least=0.0):
+        scripted = Scripted(script, least)
         for name in ("base", *names):
             (tmp_path / name).write_bytes(name.encode())
         duels = {name: Duellists(tmp_path / "base", tmp_path / name, ()) for name in names}
@@ -140,6 +140,11 @@ def test_a_duel_that_more_processes_would_not_decide_is_given_up(fought):
     blurred, asked = fought(lambda _n, seed, rng: made(noise(rng, 1, 0.0005), [0.012 * (-1) ** seed])[0])
     assert (blurred["new"].verdict, asked) == ("ok", BOUTS)
     assert blurred["new"].slowdown.effect == blurred["new"].slowdown.floor > 0.005
+
+
+def test_what_is_less_than_can_count_there_is_ok(fought):
+    judged, asked = fought(lambda _n, _s, rng: made(0.01 + noise(rng, 1), noise(rng, 1))[0], least=0.02)
+    assert (judged["new"].verdict, judged["new"].slowdown.effect, asked) == ("ok", 0.02, FIRST)
 
 
 SCALES = (0.0005, 0.001, 0.002, 0.004, 0.022, 0.069)

@@ -43,6 +43,12 @@ Twice as many say no more: what differs from process to process is where things 
 
 LEAST_ROUNDS = 5
 
+APART = 0.02
+"""The least change that counts between two runtimes, as a share.
+
+Where a library lies decides a little of how fast it is, most so in programs of a few us, and no repetition shows it.
+"""
+
 _BASE, _NEW, _AGAIN = "base", "new", "base again"
 
 
@@ -85,6 +91,11 @@ class Ground(Protocol):
         """How the programs were run, in words."""
         ...
 
+    @property
+    def least(self) -> float:
+        """The least change that can count here, as a share."""
+        ...
+
     def alike(self, duellists: Duellists) -> bool:
         """Whether nothing can differ, so that nothing need be run."""
         ...
@@ -104,6 +115,7 @@ class Together:
 
     device: Device
     unit: ClassVar[str] = "processes"
+    least: ClassVar[float] = 0.0
     told: ClassVar[str] = "side by side"
 
     def alike(self, duellists: Duellists) -> bool:
@@ -120,13 +132,14 @@ class Together:
 class Apart:
     """Two devices that one process cannot hold, such as two runtimes: a bout is a fresh process of each program.
 
-    What a process differs by from another is then in every bout, and in what the copies of base say: intervals are
-    honest, and wider.
+    What a process differs by from another is then in every bout, and in what the copies of base say, so that intervals
+    are as wide as that makes them; what differs between two runtimes' files by where they lie is not (``APART``).
     """
 
     base: Device
     new: Device
     unit: ClassVar[str] = "rounds of three processes"
+    least: ClassVar[float] = APART
 
     @property
     def told(self) -> str:

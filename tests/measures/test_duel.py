@@ -59,4 +59,5 @@ def test_the_same_file_is_alike_together_but_not_on_two_runtimes(tiny_program, o
     assert not Together(host()).alike(Duellists(tiny_program.path, other_program.path, ()))
     apart = Apart(Recorded([]), host())
     assert not apart.alike(same)
+    assert (Together(host()).least, apart.least) == (0.0, 0.02)
     assert apart.told == f"in turns, base on some runtime, new on {host().runtime}"

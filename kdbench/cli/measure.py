@@ -193,8 +193,8 @@ def _meanwhile(found: Figures) -> list[str]:
     """The device's condition, what two copies of the reference program differed by, and what else went on."""
     lines = []
     for when, condition in found.condition.items():
-        words = ", ".join(f"{name} {value}" for name, value in condition.items() if value is not None)
-        lines.append(f"{when}: {words}")
+        known = ", ".join(f"{name} {value}" for name, value in condition.items() if value is not None)
+        lines.append(f"{when}: {known}")
     sitting = found.sitting
     if sitting is None:
         return lines

@@ -18,6 +18,7 @@ from kdbench.cases import again, find_case
 from kdbench.catalog import load
 from kdbench.devices.runner.build import flags
 from kdbench.errors import MeasureError, UsageError
+from kdbench.measures.metric import metric_of
 from kdbench.records import run_text
 from kdbench.remains import dataset_of, outputs_of, program_of
 from kdbench.whole import whole_folder
@@ -164,6 +165,12 @@ def _contract(
             "std": list(dataset.std),
         },
         "outputs": [{**outputs[0], "meaning": meaning, "labels": "labels.txt"}],
+        "quality": {
+            "metric": record.quality,
+            "value": record.metrics.get(record.quality),
+            "test_items": record.test_items,
+            "device": record.device,
+        },
         "needs": {
             "executorch": run.provenance.libraries.get("executorch", ""),
             "backends": sorted(facts["delegates"]),
@@ -202,11 +209,22 @@ def _rendered(template: str, contract: Mapping[str, Any]) -> str:
         "output": _counted(contract["outputs"][0]),
         "formula": contract["normalisation"]["formula"],
         "tolerance": repr(contract["sample"]["tolerance"]),
+        "quality": _plain(_judged(contract["quality"])),
         "executorch": _plain(needs["executorch"]),
         "needs": _plain(" and ".join(linked) or "its portable operators"),
         "flags": " ".join(f'"{flag}"' if "$" in flag else flag for flag in flags(Path("$EXECUTORCH"))),
     }
     return environment.from_string(source).render(given)
+
+
+def _judged(quality: Mapping[str, Any]) -> str:
+    """How good the program was found to be, in words."""
+    metric, value = metric_of(quality["metric"]), quality["value"]
+    if value is None:
+        return f"its {metric.title} was not judged"
+    unit = " percent" if metric.shown_unit == "%" else f" {metric.shown_unit}".rstrip()
+    shown = f"{value * metric.scale:.{metric.digits}f}{unit}"
+    return f"{metric.title} {shown} of {quality['test_items']} test items on {quality['device']}"
 
 
 def _counted(tensor: Mapping[str, Any]) -> dict[str, Any]:

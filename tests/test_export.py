@@ -2,6 +2,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -166,13 +167,18 @@ def test_program_contract_and_record_agree(to, made):
     assert str(executorch_folder()) not in texts
 
 
-def test_the_expected_output_is_what_the_program_says(to):
-    from executorch.runtime import Runtime
-    from torch import from_numpy
+def test_the_readmes_python_gets_what_was_expected_to_the_bit(to):
+    readme = (to / "README.md").read_text(encoding="utf-8")
+    lines = readme.partition("```python\n")[2].partition("```")[0]
+    done = subprocess.run([sys.executable, "-c", lines], cwd=to, capture_output=True, text=True, check=True)
+    assert done.stdout == "off by at most 0.0\n"
 
-    given = np.fromfile(to / "sample_input.bin", dtype="<f4").reshape(1, 1, 8, 8)
-    [said] = Runtime.get().load_program(to / "program.pte").load_method("forward").execute([from_numpy(given)])
-    assert said.numpy().tobytes() == (to / "expected_output.bin").read_bytes()
+
+def test_the_readme_says_how_good_the_file_is(to):
+    judged = contract(to)["quality"]
+    assert (judged["metric"], judged["test_items"], judged["device"]) == ("accuracy", 360, "host")
+    shown = f"{100 * judged['value']:.2f}"
+    assert f"this very file: accuracy {shown} percent of 360 test items on host." in (to / "README.md").read_text()
 
 
 def test_an_existing_folder_is_kept(to, made):

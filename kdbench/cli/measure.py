@@ -109,8 +109,7 @@ def _terminal(file: Path, found: Figures) -> list[str]:
 
     lines = [_head(file, found)]
     for name in found.metrics:
-        metric = METRICS[name]
-        lines.append(f"  {metric.title:<10} {_shown(found, name):>14}  {found.reasons.get(name, metric.what)}")
+        lines.append(f"  {METRICS[name].title:<10} {_shown(found, name):>14}  {_what(found, name)}")
     lines += [*_about(found), f"measured: {_measured(found)}", *_meanwhile(found), *_runtime(found)]
     return [*lines, f"sha256: {found.facts.sha256}", *_flags(found)]
 
@@ -170,6 +169,20 @@ def _shown(found: Figures, name: str) -> str:
 
     metric, value = METRICS[name], found.metrics.get(name)
     return "-" if value is None else f"{value * metric.scale:,.{digits_of(metric, value)}f} {metric.shown_unit}"
+
+
+def _what(found: Figures, name: str) -> str:
+    """What a figure is, with half of its 95 % interval over processes where it has one, or why it is not there."""
+    from kdbench.measures.metric import METRICS
+    from kdbench.stats import t_half_width
+    from kdbench.tables import digits_of
+
+    metric, value = METRICS[name], found.metrics.get(name)
+    by_process = {"latency_ms": found.speed.process_medians_ms, "latency_ref": found.speed.process_ratios}
+    half = t_half_width(by_process.get(name, ()))
+    if value is None or half is None:
+        return found.reasons.get(name, metric.what)
+    return f"±{half * metric.scale:.{digits_of(metric, value)}f}, 95 % over processes; {metric.what}"
 
 
 def _about(found: Figures) -> list[str]:

@@ -3,13 +3,16 @@ import re
 import subprocess
 import sys
 
+import made_up
 import pytest
 from click.testing import CliRunner
 
+from kdbench.cli import measure
 from kdbench.cli.measure import command
 from kdbench.devices.host import Host
 from kdbench.devices.runner.build import find_compiler, runner
 from kdbench.errors import MeasureError, UsageError
+from kdbench.figures import Figures
 from kdbench.measures.metric import METRICS
 from kdbench.store import named
 
@@ -32,6 +35,14 @@ def store(tmp_path_factory):
 @pytest.fixture
 def shown(tiny_program, store):
     return invoke(tiny_program.path, store=store)
+
+
+def test_what_several_processes_said_has_an_interval():
+    speed = made_up.speed("dscnn", "xnnpack-fp32", 0.00913)
+    found = Figures(None, "", speed, speed.metrics, {"latency_p99_ms": "too few"}, 3, None, {})
+    assert measure._what(found, "latency_ms") == f"±0.23, 95 % over processes; {METRICS['latency_ms'].what}"
+    assert measure._what(found, "latency_ref") == f"±0.001, 95 % over processes; {METRICS['latency_ref'].what}"
+    assert measure._what(found, "latency_p90_ms") == METRICS["latency_p90_ms"].what
 
 
 def test_each_figure_is_a_line_with_its_unit(shown, tiny_program):

@@ -80,7 +80,7 @@ def measure_file(
         MeasureError: the program does not run on the device.
     """
     subject = _subject(path, method, inputs)
-    timing, condition = _timing(subject, _device(device), protocol or Protocol(), store, tell)
+    timing, condition = _timing(subject, device_named(device), protocol or Protocol(), store, tell)
     speed = timing.speed
     if speed.status != "ok":
         needs = ", ".join((*subject.facts.delegates, *subject.facts.operators))
@@ -107,7 +107,7 @@ def measure_everywhere(
         UsageError: as for ``measure_file``, before anything is measured.
     """
     subject = _subject(path, method, inputs)
-    places = [(device, count) for device in map(_device, devices) for count in threads]
+    places = [(device, count) for device in map(device_named, devices) for count in threads]
     for device, _ in places:
         check_protocol(device, protocol or Protocol())
     found = []
@@ -143,11 +143,6 @@ def _subject(path: Path, method: str, inputs: Sequence[Path]) -> _Subject:
         fed = f"{ITEMS} made up: floats from a standard normal (seed 0), whole numbers and booleans 0"
     calls = (*facts.delegates, *facts.operators)
     return _Subject(facts, SpeedProgram(path, arrays, facts.method, calls=calls), fed)
-
-
-def _device(name: str) -> Device:
-    device: Device = load("devices", name.partition(":")[0])(name)
-    return device
 
 
 def _timing(

@@ -184,10 +184,12 @@ def _over_seeds(group: pd.DataFrame, ids: Sequence[str]) -> dict[str, Any]:
     }
     for metric in ids:
         row[metric] = _mean(well[metric])
-        if len(structures) != 1 or metric not in METRICS or not METRICS[metric].shared:
-            half = _number(stats.t_half_width(well[metric].dropna().to_numpy()))
+        if metric in BY_PROCESS:
+            half = _mean(well[f"{metric}_ci"])
+        elif metric in METRICS and METRICS[metric].shared:
+            half = math.nan
         else:
-            half = _mean(well[f"{metric}_ci"]) if metric in BY_PROCESS else math.nan
+            half = _number(stats.t_half_width(well[metric].dropna().to_numpy()))
         row[f"{metric}_ci"] = half
     known = row["test_items"] > 0 and 0 <= row["accuracy"] <= 1
     row["accuracy_test_ci"] = stats.wilson_half_width(row["accuracy"], row["test_items"]) if known else math.nan

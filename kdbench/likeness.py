@@ -41,7 +41,7 @@ def _boards(base: Run, new: Run) -> list[str]:
     return [
         f"{device} {key} {old[device].get(key)} -> {now[device].get(key)}"
         for device in sorted(old.keys() & now.keys())
-        for key in ("cpu", "cores", "kernel", "governor")
+        for key in ("cpu", "cores", "kernel", "governor", "model", "android", "runner_sha256")
         if old[device].get(key) != now[device].get(key)
     ]
 
@@ -81,11 +81,16 @@ def moved_structures(base: Run, new: Run) -> dict[tuple[str, str, str], str]:
     """The programs whose speed may have changed, as ``met_structures``.
 
     Programs of one structure run alike, whatever their weights; so all others are proven to run as before. Under
-    another executorch every program may run otherwise.
+    another executorch, installed here or in a device's own runner, every program may run otherwise.
     """
-    runtimes = [run.provenance.libraries.get("executorch") for run in (base, new)]
+    met, installed = met_structures(base, new), (run.provenance.libraries.get("executorch") for run in (base, new))
+    old, now = ({speed.device: speed.runtime for speed in run.speeds if speed.runtime} for run in (base, new))
+    if len(set(installed)) > 1:
+        return met
     return {
-        key: case for key, case in met_structures(base, new).items() if key[0] != key[1] or runtimes[0] != runtimes[1]
+        key: case
+        for key, case in met.items()
+        if key[0] != key[1] or old.get(key[2], "") != now.get(key[2], old.get(key[2], ""))
     }
 
 

@@ -87,7 +87,7 @@ def measure(
     """
     from kdbench.lowering.shipped import lower, tupled
 
-    where: Device = load("devices", device.partition(":")[0])(device)
+    where = device_named(device)
     if why := load("targets", target).missing_on(device):
         raise StageError(f"{target} can be lowered (kdbench.lower) but not measured: {why}", status="not-applicable")
     shipped, inputs = lower(model, example, target, calibration=calibration), tupled(example)

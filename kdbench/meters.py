@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from dataclasses import dataclass
@@ -131,6 +132,8 @@ class Log:
         except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) else error
             raise MeterError(f"the log that {LOG_VARIABLE} names cannot be read: {why}") from None
+        if not all(math.isfinite(number) for reading in readings for number in reading):
+            raise MeterError(f"the log that {LOG_VARIABLE} names has a reading that is no finite number")
         if head.strip() != _HEADING or not readings:
             raise MeterError(f"the log that {LOG_VARIABLE} names has no readings below a line {_HEADING}")
         return readings

@@ -83,7 +83,7 @@ def opened(device: str, runtime: Device | None) -> Device:
     Raises:
         UsageError: there is no such device, or it is not where ``runtime`` is.
     """
-    where: Device = load("devices", device.partition(":")[0])(device)
+    where = device_named(device)
     if runtime is not None and runtime.name != where.name:
         raise UsageError(f"the base's own executorch runs programs on {runtime.name}, not on {device}")
     return where

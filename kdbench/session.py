@@ -89,7 +89,7 @@ def conducted(suite: Suite, cases: Sequence[Case], store: Store, jobs: int | Non
     Raises:
         KdbenchError: as ``execute``.
     """
-    devices = {name: _device(name) for name in dict.fromkeys(case.device for case in cases)}
+    devices = {name: device_named(name) for name in dict.fromkeys(case.device for case in cases)}
     for device in devices.values():
         check_protocol(device, suite.protocol)
     remote = {name: device for name, device in devices.items() if isinstance(device, Remote)}
@@ -138,7 +138,7 @@ def timed(finished: Finished, listen: Listener) -> Finished:
     speeds: dict[tuple[str, str], Timing] = {}
     conditions: dict[str, dict[str, Any]] = {}
     for name in dict.fromkeys(case.device for case in finished.cases):
-        device = _device(name)
+        device = device_named(name)
         before = condition_of(device)
         timings = _speeds(finished, name, device, datasets, listen)
         speeds |= {(structure, name): timing for structure, timing in timings.items()}
@@ -218,11 +218,6 @@ def _check_options(suite: Suite, cases: Sequence[Case], datasets: Mapping[str, D
                     options,
                     f"in suite {suite.name!r} [pairs] {role}_options",
                 )
-
-
-def _device(name: str) -> Device:
-    device: Device = load("devices", name.partition(":")[0])(name)
-    return device
 
 
 def _processors(suite: Suite) -> dict[str, str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 AA_LIMIT = 0.05
 """Two copies of one program that differ by more than this share in a process make all rows ``noisy``: the least
@@ -25,6 +27,9 @@ class Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+Time = Annotated[float, Field(gt=0)]
+
+
 class Around(Part):
     """How busy, fast and warm this machine was before or after a process; see ``kdbench.moment.Moment``."""
 
@@ -44,12 +49,18 @@ class Sitting(Part):
 
     device: str
     threads: int
-    reference_ms: tuple[float, ...] = ()
-    again_ms: tuple[float, ...] = ()
+    reference_ms: tuple[Time, ...] = ()
+    again_ms: tuple[Time, ...] = ()
     around: tuple[Around, ...] = ()
     governor: str = ""
     stolen: float | None = None
     others: float | None = None
+
+    @model_validator(mode="after")
+    def _paired(self) -> Self:
+        if len(self.reference_ms) != len(self.again_ms):
+            raise ValueError("each process has both copies of the reference program, or neither")
+        return self
 
     @property
     def aa(self) -> float | None:

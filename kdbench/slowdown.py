@@ -6,10 +6,10 @@ the third on. A program is called slower if a one-sided t test over its bouts, H
 together, says so, by at least the least effect. Looking often finds more by chance, so each look has a level of its own
 by which all of them hold ``LEVEL`` (``LOOK``; simulated). What is called slower is looked at a second time, in as many
 fresh processes, tested at ``LEVEL`` among all that are: only what is slower there too is ``regressed``, so that however
-the first look came about, unchanged programs are called so in at most one of a hundred comparisons.
+the first look came about, unchanged programs are called so in at most one of a hundred comparisons on a device.
 
-A program is ``ok`` if it is shown to be slower by less than the effect. Undecided duels go on, and so do those in which
-no change at all may reach the effect, as long as more processes may help; what stays undecided is
+A program is ``ok`` if its interval ends below the effect that was asked for. Undecided duels go on, and so do those in
+which no change at all may reach that effect, as long as more processes may help; what stays undecided is
 ``inconclusive``, or ``noisy`` where no change at all reaches ``NOISY``. A program that does not run is
 ``incomparable``.
 """
@@ -38,7 +38,7 @@ LEVEL = 0.01
 """How often programs of which none became slower may hold one that is called so."""
 
 LOOK = LEVEL / 3
-"""The level of each look, by which all of them together keep within ``LEVEL`` (simulated: 0.9 % among 12 programs)."""
+"""The level of each look, by which all of them together keep within ``LEVEL`` where old and new scatter alike."""
 
 FIRST, BOUTS, MOST = 3, 5, 15
 """Processes of a duel before the first look, before it is given up and in a second look at least, and at most."""
@@ -54,8 +54,8 @@ class Slowdown:
     """What the bouts of a duel say. Shares: 0.01 is one per cent slower.
 
     ``share``, ``low``, ``high``: the change and its 95 % interval; ``p``: that new is slower, and ``p_faster``, each
-    one-sided and for this duel alone; ``effect``: the least change that counts here, never below what the 99th
-    percentile of no change at all would be (``floor``; ``least``: after ``MOST`` processes that vary as these do).
+    one-sided and for this duel alone; ``asked``: the least change that was asked for; ``effect``: the least that counts
+    here, never below the 99th percentile of no change (``floor``; ``least``: after ``MOST`` processes like these).
     """
 
     bouts: int
@@ -68,6 +68,7 @@ class Slowdown:
     p_faster: float
     floor: float
     least: float
+    asked: float
     effect: float
 
 
@@ -103,6 +104,7 @@ def slowdown_of(bouts: Sequence[Bout], effect: float = EFFECT) -> Slowdown:
         p_faster=stats.paired_t_below(moved, zero),
         floor=floor,
         least=least,
+        asked=effect,
         effect=max(effect, floor),
     )
 
@@ -132,6 +134,7 @@ def judge(
 
     found: dict[str, Slowdown] = {}
     said: dict[str, Said] = {}
+    again: dict[str, list[Bout]] = {}
     going = list(bouts)
     for place in range(MOST):
         more(going, bouts, place, "duel")
@@ -141,10 +144,10 @@ def judge(
         found = {name: found[name] for name in found if name in bouts}
         found |= {name: slowdown_of(bouts[name], effect) for name in going}
         said = verdicts(found, LOOK)
-        going = [name for name in going if _open(said[name], found[name], effect)]
+        again |= {name: [] for name, word in said.items() if word == "regressed"}  # and stays so, whatever others do
+        going = [name for name in going if name not in again and _open(said[name], found[name])]
         if not going:
             break
-    again: dict[str, list[Bout]] = {name: [] for name, word in said.items() if word == "regressed"}
     for place in range(MOST):
         more([name for name in again if place < max(found[name].bouts, BOUTS)], again, place, "second look", MOST)
     looks = {name: slowdown_of(fought, effect) for name, fought in again.items()}
@@ -160,9 +163,10 @@ def _judged(word: Said, slowdown: Slowdown, look: Slowdown | None, seen: Said | 
     second = ""
     if look is not None:
         word = "regressed" if seen == "regressed" else "inconclusive"
-        second = f"; a second look in {look.bouts} fresh {ground.unit}: {look.share:+.2%}"
+        second = f"; a second look in {look.bouts} fresh {ground.unit}: {look.share:+.2%} "
+        second += f"({look.low:+.2%} to {look.high:+.2%})"
         second += "" if seen == "regressed" else ", which does not show it"
-    if word == "inconclusive" and slowdown.floor > NOISY:
+    if word == "inconclusive" and slowdown.floor > max(NOISY, slowdown.asked):
         word = "noisy"
     return Judged(word, _reason(slowdown, ground) + second, slowdown)
 
@@ -182,18 +186,14 @@ def _said(one: Slowdown, slower: bool, faster: bool) -> Said:
         return "regressed"
     if faster and one.share <= -one.effect:
         return "improved"
-    return "ok" if one.high <= one.effect <= NOISY else "inconclusive"
+    return "ok" if one.high <= one.asked else "inconclusive"
 
 
-def _open(word: Said, one: Slowdown, effect: float) -> bool:
+def _open(word: Said, one: Slowdown) -> bool:
     """Whether more processes may say more: whether a change that counts hides in the noise, and would come out."""
-    if word in ("regressed", "improved") or max(one.high, -one.low, one.floor) <= effect:
+    if word == "improved" or max(one.high, -one.low, one.floor) <= one.asked:
         return False
-    if one.bouts < BOUTS:
-        return True
-    if word == "ok":
-        return one.least <= effect
-    return one.least <= max(NOISY, abs(one.share))
+    return one.bouts < BOUTS or one.least <= (one.asked if word == "ok" else max(one.asked, abs(one.share)))
 
 
 def _reason(one: Slowdown, ground: Ground) -> str:

@@ -166,7 +166,7 @@ def _title(row: Mapping[str, Any]) -> str:
 def _source(group: Sequence[Mapping[str, Any]]) -> str:
     row = next((row for row in group if row["runtime"]), group[0])
     threads = f", {row['threads']} thread{'s' * (row['threads'] != 1)}" if row["threads"] else ""
-    threads += ", loaded from a cold file cache" if row["cold_cache"] else ""
+    threads += ", loaded from a cold file cache" if row["cold_cache"] and row["load_program_ms"] >= 0 else ""
     parts = [
         _RECIPES.get(row["recipe"], f"{row['recipe']} recipes"),
         row["machine"],
@@ -263,8 +263,12 @@ def _legend(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], sectio
         lines.append(f"{FLAGGED} {FLAGGED_RULE}")
     if any("±" in cell.text for cell in cells):
         lines.append(_spread_rule(rows, ids))
-    if found := {row["device"]: row["aa"] for row in rows if not math.isnan(row["aa"])}:
-        told = ", ".join(f"{plain(device)} {share * 100:.1f} %" for device, share in found.items())
+    alike: dict[str, float] = {}
+    for row in rows:
+        if not math.isnan(row["aa"]):
+            alike[row["device"]] = max(row["aa"], alike.get(row["device"], 0.0))
+    if alike:
+        told = ", ".join(f"{plain(device)} {share * 100:.1f} %" for device, share in alike.items())
         lines.append(f"A/A {told}: the most that two copies of one program differed in a process there")
     if any(cell.text == SAME for cell in cells):
         lines.append(f"{SAME}: the same structure as a row above, so measured once and shared")

@@ -67,6 +67,8 @@ def _listed(online: str) -> set[int]:
 
 
 def _ranges(cores: tuple[int, ...]) -> str:
+    if not cores:
+        return "cores not told"
     whole = cores == tuple(range(cores[0], cores[-1] + 1))
     if len(cores) == 1:
         return str(cores[0])

@@ -104,6 +104,16 @@ class Counter(Device, Protocol):
         ...
 
 
+def device_named(name: str) -> Device:
+    """The device that a suite or a command line calls ``name``.
+
+    Raises:
+        UsageError: there is none, or not of that form.
+    """
+    found: Device = load("devices", name.partition(":")[0])(name)
+    return found
+
+
 def condition_of(device: Device) -> dict[str, Any]:
     """The condition of a device that has one to tell, or why it cannot be told: what was timed has failed then too."""
     try:

@@ -36,7 +36,7 @@ def run(spec: Mapping[str, Any], inputs: Mapping[str, Artefact], out: Path, tell
     """
     import torch
 
-    device: Device = load("devices", spec["device"].partition(":")[0])(spec["device"])
+    device = device_named(spec["device"])
     if device.runtime != spec["runtime"]:
         raise StageError(f"device {device.name} runs {device.runtime!r}, planned was {spec['runtime']!r}; run it again")
     dataset = planned(spec["data"])

@@ -18,7 +18,7 @@ def drop(path: Path) -> None:
 
     Raises:
         UsageError: this system has no way to.
-        StageError: it stays there: its file system lives in memory, or another process holds it.
+        StageError: it stays there, or is not ours to write, so that Linux shows all of it as being there.
         OSError: it cannot be read.
     """
     if not hasattr(os, "posix_fadvise"):
@@ -27,7 +27,7 @@ def drop(path: Path) -> None:
         os.fsync(file.fileno())  # what is not written yet stays
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     if held := cached_pages(path):
-        where = "its file system lives in memory, or another process holds it"
+        where = "its file system lives in memory, another process holds it, or it is not yours to write"
         raise StageError(f"cold_cache: {held} pages of the program stay in the page cache: {where}")
 
 

@@ -127,7 +127,10 @@ class Phone(Visit):
         self._patience_s = float(_COOLING_S)
         self._serial = serial
         script = guard(_NEEDS, f"{_TMP}/kdbench.$$.XXXXXX", first=_SWEEP, last=_UNFIX)
-        features = _adb("-s", serial, "features", seconds=_LISTING_S)
+        try:
+            features = _adb("-s", serial, "features", seconds=_LISTING_S)
+        except subprocess.TimeoutExpired:
+            raise StageError(f"cannot reach {name}: adb does not answer within {_LISTING_S} s") from None
         if features.returncode == 0 and b"shell_v2" not in features.stdout:
             raise StageError(f"cannot use {name}: its adb tells no exit codes; it needs Android 7 or newer")
         super().__init__(name, script)
@@ -192,9 +195,11 @@ class Phone(Visit):
         while (now := self.condition()).hot:
             left = self._patience_s - (time.monotonic() - start)
             if left <= 0:
+                self.cooled_s += self._patience_s
+                waited = f"after waiting {self._patience_s:.0f} s" if self._patience_s else "and stayed so before"
                 self._patience_s = 0.0
                 raise StageError(
-                    f"{self.name} is too hot to measure: thermal status {now.heat} after waiting {_COOLING_S} s; "
+                    f"{self.name} is too hot to measure: thermal status {now.heat} {waited}; "
                     "let it cool, out of its case and off the charger"
                 )
             if not told:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from kdbench.spec import Protocol
 
 _RUNS = 3
-"""Inferences before memory is read: the first ones take what later ones reuse."""
+"""Inferences, after the first, before memory is read: the first ones take what later ones reuse."""
 
 
 class Memory:
@@ -65,7 +65,7 @@ def with_program(
     """
     name = "program"
     first = tuple(array[:1] for array in inputs)
-    runs = Interleave((name,), {name: name}, 0, 0, _RUNS, 0, 10**9, 1, seed=0)
+    runs = Interleave((name,), {name: name}, 0, 0, _RUNS, 0, 10**15, 1, seed=0)
     full = Job(
         programs=(Program(name, path, method),),
         inputs=(Input(name, first),),

@@ -9,7 +9,7 @@ import numpy as np
 
 from kdbench.devices.device import Counter, Packaged, Remote
 from kdbench.devices.runner.runtime import runtime_libraries
-from kdbench.errors import StageError
+from kdbench.errors import MeasureError, StageError
 from kdbench.measures.energy import energy_mj
 from kdbench.measures.instructions import counted
 from kdbench.measures.latency import LEAST_FOR_P99
@@ -251,7 +251,10 @@ def _shipped(speed: Speed, device: Device, program: SpeedProgram) -> Speed:
     """The speed with the bytes of the libraries that the program calls there, where both are known."""
     if speed.status != "ok" or not program.calls or not isinstance(device, Packaged):
         return speed
-    files = runtime_libraries(program.calls, device.package())
+    try:
+        files = runtime_libraries(program.calls, device.package())
+    except MeasureError as error:
+        files = str(error)
     if isinstance(files, str):
         return _with(speed, "runtime_bytes", files)
     speed = _with(speed, "runtime_bytes", float(sum(path.stat().st_size for path in files)))
@@ -259,8 +262,8 @@ def _shipped(speed: Speed, device: Device, program: SpeedProgram) -> Speed:
 
 
 def _energy(device: Device, program: SpeedProgram, protocol: Protocol) -> Figure:
-    if protocol.energy == "rapl" and isinstance(device, Remote):
-        return f"this machine's counters say nothing of {device.name}"
+    if isinstance(device, Remote):
+        return f"energy is measured here alone: the windows of {device.name} would hold files that are moved, and waits"
     try:
         found = meter(protocol.energy)
     except MeterError as error:

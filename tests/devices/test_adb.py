@@ -286,9 +286,10 @@ def test_a_phone_that_stays_hot_fails_its_jobs_and_is_waited_for_once(phone, dev
         device.run(timing({"p": tiny_program}, interleave("p")))
     assert caught.value.status == "failed"
     asked = questions(phone)
-    with pytest.raises(StageError, match=why):
+    with pytest.raises(StageError, match=r"thermal status 4 \(critical\) and stayed so before; let it cool"):
         device.run(predict(tiny_program))
     assert questions(phone) == asked + 1
+    assert device.condition()["cooled_s"] == 1.0
     assert phone.lies() == ["fixed", "goods"]
     phone.heat(0)
     assert device.run(predict(tiny_program)).outputs["p"][0].shape == (4, 1, 4)

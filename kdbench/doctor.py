@@ -197,7 +197,7 @@ def _phones() -> Finding:
         runner = android_runner()
     except MeasureError as error:
         return Finding("devices", "adb", "missing", _line(error), "kdbench has no libraries for Android")
-    return Finding("devices", "adb", "ok", f"phones can be reached, with the runner {runner.name} built for Android")
+    return Finding("devices", "adb", "ok", f"adb and a runner, {runner.name}, are here")
 
 
 def _datasets(suite: Suite) -> Iterator[Finding]:

@@ -14,7 +14,7 @@ SHOWN = 4
 
 
 def edits_of(base: Run, new: Run) -> list[str]:
-    """What was edited, a text each: ``student dscnn: width 5 -> 6``; the rest of many is counted."""
+    """What was edited, a text each: ``resnet8-dscnn: student_options width 5 -> 6``; the rest of many is counted."""
     found = [*_named(base.suite, new.suite, "pairs", "name"), *_named(base.suite, new.suite, "methods", "label")]
     recipes, others = (suite.get("recipes", {}) for suite in (base.suite, new.suite))
     for kind in ("teacher", "student"):
@@ -22,16 +22,20 @@ def edits_of(base: Run, new: Run) -> list[str]:
     found += _changed(base.suite.get("lowering", {}), new.suite.get("lowering", {}), "lowering: ")
     old, now = ({record.method: record.details.get("method_sha256") for record in run.records} for run in (base, new))
     uses = {method["label"]: method["use"] for method in new.suite.get("methods", ())}
-    found += [f"the source of {uses.get(label, label)}" for label in now if label in old and old[label] != now[label]]
+    found += [
+        f"the source of {uses.get(label, label)}"
+        for label in now
+        if old.get(label) and now[label] and old[label] != now[label]
+    ]
     return found if len(found) <= SHOWN else [*found[: SHOWN - 1], f"{len(found) - SHOWN + 1} more edits of the suite"]
 
 
 def _named(base: Mapping[str, Any], new: Mapping[str, Any], key: str, name: str) -> Iterable[str]:
     """The edits of tables that both suites have, by their names."""
-    old, now = ({table.get(name): table for table in suite.get(key, ())} for suite in (base, new))
+    old, now = ({(table.get("data"), table.get(name)): table for table in suite.get(key, ())} for suite in (base, new))
     for each in now:
         if each in old:
-            yield from _changed(old[each], now[each], f"{each}: ")
+            yield from _changed(old[each], now[each], f"{each[1]}: ")
 
 
 def _changed(old: Mapping[str, Any], now: Mapping[str, Any], place: str) -> Iterable[str]:

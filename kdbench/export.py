@@ -221,10 +221,11 @@ def _judged(quality: Mapping[str, Any]) -> str:
     """How good the program was found to be, in words."""
     metric, value = metric_of(quality["metric"]), quality["value"]
     if value is None:
-        return f"its {metric.title} was not judged"
+        return f"Its {metric.title} was not judged"
     unit = " percent" if metric.shown_unit == "%" else f" {metric.shown_unit}".rstrip()
-    shown = f"{value * metric.scale:.{metric.digits}f}{unit}"
-    return f"{metric.title} {shown} of {quality['test_items']} test items on {quality['device']}"
+    shown = f"{metric.title} {value * metric.scale:.{metric.digits}f}{unit}"
+    where = f"{quality['test_items']} test items on {quality['device']}"
+    return f"Judged on the whole test set, this very file: {shown} of {where}"
 
 
 def _counted(tensor: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kdbench.catalog import load
-from kdbench.devices.device import condition_of
+from kdbench.devices.device import condition_of, device_named
 from kdbench.errors import MeasureError, UsageError
 from kdbench.lowering.program import read_program
 from kdbench.measures.energy import Energy

@@ -108,7 +108,7 @@ def served(runtime: Device | None) -> str:
 def speed_note(base: Run, new: Run, judged: int = 0, by: str = ONE_RUNTIME) -> str:
     """What can be said of speed and memory where ``judged`` structures were run ``by`` what, in words."""
     moved = len(moved_structures(base, new))
-    others = len({record.structure for record in new.records if record.structure}) - max(moved, judged)
+    others = len(met_structures(base, new)) - max(moved, judged)
     same = f"; {others} others are the base's, so they run alike" if others > 0 else ""
     if judged:
         left = f"; {moved - judged} are on devices that count and cannot time" if moved > judged else ""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdbench.catalog import load, suggestion
+from kdbench.devices.device import device_named
 from kdbench.errors import MeasureError, StageError, UsageError
 from kdbench.measures.measure import Evidence
 from kdbench.measures.metric import METRICS

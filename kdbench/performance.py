@@ -138,7 +138,11 @@ class Performance:
             judge = self.judge
             unlimited = run.model_copy(update={"suite": run.suite | {"budgets": {}}})  # budgets have items of their own
             store, effect = Store(places.store), judge.effect
-            again = rematches(judge.base, Side(folder, run), store, effect=effect) if effect is not None else {}
+            try:
+                again = rematches(judge.base, Side(folder, run), store, effect=effect) if effect is not None else {}
+            except MeasureError as error:
+                self.failure = str(error)
+                return
             comparison = compare(
                 judge.base.run, unlimited, judge.allowances, right=right, margin=judge.margin, rematched=again
             )

@@ -10,7 +10,7 @@ import numpy as np
 from kdbench.catalog import load
 from kdbench.conduct import Event, Listener, Outcome, conduct
 from kdbench.data.named import dataset_named
-from kdbench.devices.device import Remote, condition_of
+from kdbench.devices.device import Remote, condition_of, device_named
 from kdbench.errors import UsageError
 from kdbench.machine import usable_cores
 from kdbench.measures.speed import Timing, measure_speeds

@@ -61,7 +61,8 @@ def side(reference: str, results: Path, suite: str = "") -> Side:
     Runs are named as in ``results.find_run``.
 
     Raises:
-        UsageError: there is none, or it cannot be read.
+        NoBaselineError: there is no such baseline.
+        UsageError: there is no such run, or it cannot be read.
     """
     name, colon, of = reference.partition(":")
     if name == BASELINE and (of or not colon):

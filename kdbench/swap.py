@@ -62,10 +62,11 @@ def swap(
     else:
         try:
             duels = {new.name: duel(base, new)}
-            rematch = fought(where, duels, effect=effect, runtime=runtime, tell=tell)[new.name]
-            notes.insert(0, f"the programs were run on {device}, {served(runtime)}")
         except UsageError as error:
             rematch = unjudged(error)
+        else:
+            rematch = fought(where, duels, effect=effect, runtime=runtime, tell=tell)[new.name]
+            notes.insert(0, f"the programs were run on {device}, {served(runtime)}")
         verdicts += rematch.verdicts(new.name)
     return Comparison(new.name, str(base), str(new), tuple(verdicts), notes=tuple(notes))
 

@@ -263,13 +263,7 @@ def _legend(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], sectio
         lines.append(f"{FLAGGED} {FLAGGED_RULE}")
     if any("±" in cell.text for cell in cells):
         lines.append(_spread_rule(rows, ids))
-    alike: dict[str, float] = {}
-    for row in rows:
-        if not math.isnan(row["aa"]):
-            alike[row["device"]] = max(row["aa"], alike.get(row["device"], 0.0))
-    if alike:
-        told = ", ".join(f"{plain(device)} {share * 100:.1f} %" for device, share in alike.items())
-        lines.append(f"A/A {told}: the most that two copies of one program differed in a process there")
+    lines += _alike(rows)
     if any(cell.text == SAME for cell in cells):
         lines.append(f"{SAME}: the same structure as a row above, so measured once and shared")
     if any(DOMINATED in cell.mark for cell in cells):
@@ -280,6 +274,16 @@ def _legend(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], sectio
     elif any(row["seeds"] > 1 for row in rows):
         lines.append(f"no row is marked {BEST} {BEST_RULE}")
     return lines
+
+
+def _alike(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What two copies of one program differed by on each device, in any of the runs."""
+    found: dict[str, float] = {}
+    for row in rows:
+        if not math.isnan(row["aa"]):
+            found[row["device"]] = max(row["aa"], found.get(row["device"], 0.0))
+    told = ", ".join(f"{plain(device)} {share * 100:.1f} %" for device, share in found.items())
+    return [f"A/A {told}: the most that two copies of one program differed in a process there"] if told else []
 
 
 def _spread_rule(rows: Sequence[Mapping[str, Any]], ids: Sequence[str]) -> str:

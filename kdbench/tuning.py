@@ -99,8 +99,10 @@ def with_tuned(suite: Suite, names: tuple[str, ...], results: Path) -> Suite:
     for name in names:
         path = Path(name) if name.endswith(".json") else tuning_file(results, suite.name, name)
         if not path.exists():
-            near = suggestion(name, [method.label for method in suite.methods if method.label != name])
-            hint = near if near.startswith("did") else f"kdbench tune {name} --suite {suite.name} makes one"
+            labels = [method.label for method in suite.methods]
+            hint = f"kdbench tune {name} --suite {suite.name} makes one"
+            if name not in labels and (near := suggestion(name, labels)).startswith("did"):
+                hint = near
             raise UsageError(f"--tuned {name}: no tuning {path}; {hint}")
         chosen = read_tuning(path).chosen().read_from(f"of --tuned {name}")
         if any(chosen.label == known.label for known in methods):

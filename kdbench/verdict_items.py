@@ -97,10 +97,12 @@ def judged_metrics(judge: Judge, case: str) -> dict[str, str]:
     """What there is an item for, by its name: how the case ended, every exact figure that the baseline has, speed
     and peak memory.
 
-    The last two of a structure that changed are reported by the first of its cases; no other can have become worse.
+    The last two of a structure that changed are reported by the first of its cases; no other can have become worse, and
+    none where instructions are counted instead.
     """
     base = next((record for record in judge.base.run.records if record.case == case), None)
     known = base.metrics if base and base.status == "ok" else {}
     metrics = [name for name, metric in METRICS.items() if metric.tier == "exact" and known.get(name) is not None]
-    run = REMATCHED if base and base.structure and judge.effect is not None else ()
+    timed = base and base.structure and known.get("instructions") is None
+    run = REMATCHED if timed and judge.effect is not None else ()
     return {f"{BASELINE}:{metric}": metric for metric in (STATUS, *metrics, *run)}

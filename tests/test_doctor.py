@@ -101,7 +101,7 @@ def test_phones_need_adb_and_the_users_runner(tmp_path, monkeypatch):
         "there is no runner for Android: point KDBENCH_ANDROID_RUNNER at yours; docs/android.md"
     )
     monkeypatch.setenv(VARIABLE, str(tmp_path / "adb"))
-    assert (_phones().state, _phones().said) == ("ok", "phones can be reached, with the runner adb built for Android")
+    assert (_phones().state, _phones().said) == ("ok", "adb and a runner, adb, are here")
 
 
 def test_only_what_is_needed_and_missing_makes_it_unfit():

@@ -44,7 +44,7 @@ def test_every_figure_of_a_program(tiny_program):
     assert found.reasons == {
         "latency_p99_ms": f"needs 1,000 samples, there are {found.speed.samples}",
         "latency_ref": "the reference program is not in the store; kdbench doctor puts it there",
-        "energy_mj": "not asked for: [protocol] energy = 'rapl' or 'meter'",
+        "energy_mj": "not asked for: --energy, or energy of a suite's [protocol]: rapl or meter",
     }
     assert all(found.metrics[name] is None for name in found.reasons)
     assert found.facts.delegates == {"XnnpackBackend": 1}

@@ -80,7 +80,8 @@ def command(
     --base-runtime every program is run, the base's by the executorch there, in processes that take turns. In a job of
     GitHub Actions the job's summary and annotations are written too.
 
-    Exit code 0: nothing is shown to be worse; 1: regressed or budget broken; 4: no baseline, not comparable, or too noisy to tell.
+    Exit code 0: nothing is shown to be worse; 1: regressed or budget broken; 4: no baseline, not
+    comparable, or noisy.
     """
     from kdbench import allowance
     from kdbench.review import FORMATS, to_github, write

@@ -108,8 +108,7 @@ def _terminal(file: Path, found: Figures) -> list[str]:
     from kdbench.measures.metric import METRICS
 
     lines = [_head(file, found)]
-    for name in found.metrics:
-        lines.append(f"  {METRICS[name].title:<10} {_shown(found, name):>14}  {_what(found, name)}")
+    lines += [f"  {METRICS[name].title:<10} {_shown(found, name):>14}  {_what(found, name)}" for name in found.metrics]
     lines += [*_about(found), f"measured: {_measured(found)}", *_meanwhile(found), *_runtime(found)]
     return [*lines, f"sha256: {found.facts.sha256}", *_flags(found)]
 
@@ -204,10 +203,10 @@ def _measured(found: Figures) -> str:
 
 def _meanwhile(found: Figures) -> list[str]:
     """The device's condition, what two copies of the reference program differed by, and what else went on."""
-    lines = []
-    for when, condition in found.condition.items():
-        known = ", ".join(f"{name} {value}" for name, value in condition.items() if value is not None)
-        lines.append(f"{when}: {known}")
+    lines = [
+        f"{when}: {', '.join(f'{name} {value}' for name, value in condition.items() if value is not None)}"
+        for when, condition in found.condition.items()
+    ]
     sitting = found.sitting
     if sitting is None:
         return lines

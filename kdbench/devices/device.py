@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from kdbench.catalog import load
 from kdbench.errors import StageError
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ import numpy as np
 
 from kdbench.catalog import load
 from kdbench.data.named import planned
+from kdbench.devices.device import device_named
 from kdbench.devices.job import Input, Job, Load, Predict, Program
 from kdbench.errors import StageError
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from kdbench.devices.device import Device
     from kdbench.stage import Tell
     from kdbench.store import Artefact
 

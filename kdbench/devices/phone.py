@@ -196,10 +196,10 @@ class Phone(Visit):
             left = self._patience_s - (time.monotonic() - start)
             if left <= 0:
                 self.cooled_s += self._patience_s
-                waited = f"after waiting {self._patience_s:.0f} s" if self._patience_s else "and stayed so before"
+                spent = f"after waiting {self._patience_s:.0f} s" if self._patience_s else "and stayed so before"
                 self._patience_s = 0.0
                 raise StageError(
-                    f"{self.name} is too hot to measure: thermal status {now.heat} {waited}; "
+                    f"{self.name} is too hot to measure: thermal status {now.heat} {spent}; "
                     "let it cool, out of its case and off the charger"
                 )
             if not told:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from kdbench.lowering.program import OpenProgram
 
-_MULTIPLY = ("conv", "mm", "linear", "matmul", "attention", "lstm", "gru")
+_MULTIPLY = ("conv", "mm", "linear", "matmul", "attention", "sdpa", "fully_connected", "::mv", "::dot", "lstm", "gru")
 """What the names of operators contain that multiply in another way than number by number."""
 
 _COUNTED = {"XNNConv2d", "XNNDepthwiseConv2d", "XNNFullyConnected", "XNNBatchMatrixMultiply"}

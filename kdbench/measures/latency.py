@@ -55,7 +55,7 @@ def absent(samples: int) -> dict[str, str]:
         **dict.fromkeys(
             ("rss_anon_bytes", "rss_file_bytes"), "this system does not tell memory of files from other memory"
         ),
-        "energy_mj": "not asked for: [protocol] energy = 'rapl' or 'meter'",
+        "energy_mj": "not asked for: --energy, or energy of a suite's [protocol]: rapl or meter",
         "runtime_bytes": "which libraries run programs there is not known",
         **dict.fromkeys(COUNTED, "not counted here; devices qemu:CORE count"),
     }

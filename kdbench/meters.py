@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from kdbench.errors import MeasureError
-from kdbench.noise import ROOT, read
+from kdbench.told import ROOT, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable

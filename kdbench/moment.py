@@ -8,7 +8,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kdbench.noise import ROOT, read, ticks
+from kdbench.noise import ticks
+from kdbench.told import ROOT, read
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,7 +6,6 @@ import math
 import os
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,15 +14,15 @@ import psutil
 from kdbench.devices.job import Input, Interleave, Job, Load, Program
 from kdbench.finding import Finding
 from kdbench.machine import cpu_name
+from kdbench.told import ROOT, read
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from kdbench.devices.device import Device
-
-ROOT = Path("/")
 
 PROCESSES = 6
 """Fresh processes of an A/A test."""
@@ -244,11 +243,3 @@ def _swap() -> Finding:
     if swap.used > 0.1 * memory.total:
         return Finding("noise", "swap", "warn", said, "what was swapped out comes back in the middle of a measurement")
     return Finding("noise", "swap", "ok", said)
-
-
-def read(root: Path, place: str) -> str:
-    """The text of a file below ``root``; empty where it is missing or not for us."""
-    try:
-        return (root / place).read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""

@@ -60,11 +60,11 @@ def rematches(
     for device in dict.fromkeys(key[2] for key in moved):
         here = {case: key for key, case in moved.items() if key[2] == device}
         try:
+            if isinstance(device_named(device), Counter):
+                continue
             where = opened(device, runtime)
         except KdbenchError as error:
             rematched |= dict.fromkeys(here, unjudged(error))
-            continue
-        if isinstance(where, Counter):
             continue
         duels: dict[str, Duellists] = {}
         for case, key in here.items():
@@ -77,13 +77,13 @@ def rematches(
 
 
 def opened(device: str, runtime: Device | None) -> Device:
-    """The device of this name; ``runtime``, where base runs, must be the same machine as one that times.
+    """The device of this name; ``runtime``, where base runs, must be the same machine.
 
     Raises:
         UsageError: there is no such device, or it is not where ``runtime`` is.
     """
     where = device_named(device)
-    if runtime is not None and not isinstance(where, Counter) and runtime.name != where.name:
+    if runtime is not None and runtime.name != where.name:
         raise UsageError(f"the base's own executorch runs programs on {runtime.name}, not on {device}")
     return where
 

@@ -112,13 +112,17 @@ def test_the_mean_of_equal_numbers_is_that_number_to_the_last_bit():
     assert row(summary(frame([run])), "kd").latency_ms == value
 
 
-def test_seeds_of_several_structures_do_have_one():
+def test_seeds_of_several_structures_have_that_of_their_processes():
     run = made_up.run()
     other = made_up.structure("resnet8", "xnnpack-fp32")
     kd = row(changed(f"{PAIR}/kd/xnnpack-fp32/s1/host", structure=other, metrics={"latency_ms": 0.02}), "kd")
     assert kd.structure == ""
     assert not kd.shared_speed
-    assert kd.latency_ms_ci == pytest.approx(t_half_width([0.00913, 0.02, 0.00913]))
+    mine, others = (
+        t_half_width(made_up.speed("dscnn", "xnnpack-fp32", ms).process_medians_ms) for ms in (0.00913, 0.0812)
+    )
+    assert kd.latency_ms_ci == pytest.approx((2 * mine + others) / 3)
+    assert np.isnan(kd.peak_rss_bytes_ci)
     assert len(run.records) == 40
 
 

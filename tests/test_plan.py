@@ -244,5 +244,5 @@ def test_devices_replace_those_of_the_suite_and_are_checked_at_once(digits):
     assert {case.device for case in cases_of(found)} == {"host", phone}
     with pytest.raises(UsageError, match=r"^--device host: named twice$"):
         with_devices(digits, ["host", "host"])
-    with pytest.raises(UsageError, match=r"^unknown device 'phone' of --device; known: host"):
+    with pytest.raises(UsageError, match=r"^unknown device 'phone' of --device; known: adb, host"):
         with_devices(digits, ["phone:1"])

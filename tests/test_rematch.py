@@ -87,7 +87,7 @@ def test_lost_programs_and_other_inputs_are_incomparable(tmp_path, store, progra
 
 
 def test_a_program_that_does_not_run_is_incomparable(tmp_path, store, programs, monkeypatch):
-    monkeypatch.setattr("kdbench.rematch.load", lambda _kind, _name: lambda _full: Failing())
+    monkeypatch.setattr("kdbench.rematch.device_named", lambda _name: Failing())
     base = of(made_up.run(broken=False), KD8, OLD, programs["old"])
     (found,) = rematches(*sides(tmp_path, base, of(base, KD8, NEW, programs["new"])), store).values()
     assert (found.speed.verdict, found.speed.reason) == ("incomparable", "speed not judged: signal 11")
@@ -111,7 +111,7 @@ def test_where_another_runtime_runs_the_base_every_structure_is_run(tmp_path, st
 
 
 def test_nothing_is_run_on_a_device_that_counts(tmp_path, store, programs, monkeypatch):
-    monkeypatch.setattr("kdbench.rematch.load", lambda _kind, _name: lambda _full: Counting())
+    monkeypatch.setattr("kdbench.rematch.device_named", lambda _name: Counting())
     base = of(made_up.run(broken=False), KD8, OLD, programs["old"])
     new = of(base, KD8, NEW, programs["new"])
     assert rematches(*sides(tmp_path, base, new), store) == {}

@@ -16,6 +16,6 @@ def test_answers_of_two_devices_are_compared_to_the_bit():
 
 
 def test_a_device_that_is_another_machine_is_told_in_its_records_alone():
-    finished = SimpleNamespace(machines={"ssh:board": {"cpu": "A72", "cores": 4}})
+    finished = SimpleNamespace(machines={"ssh:board": {"cpu": "A72", "cores": 4}}, conditions={})
     assert _where(finished, SimpleNamespace(device="ssh:board")) == {"machine": {"cpu": "A72", "cores": 4}}
     assert _where(finished, SimpleNamespace(device="host")) == {}

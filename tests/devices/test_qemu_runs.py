@@ -14,7 +14,7 @@ from kdbench.devices.runner.wheel import VARIABLE
 from kdbench.devices.tools import CROSS_COMPILER, EMULATOR, HOST_COMPILER, lacking
 from kdbench.errors import StageError
 from kdbench.measures.instructions import counted
-from kdbench.measures.speed import SpeedProgram
+from kdbench.measures.timing_job import SpeedProgram
 from kdbench.spec import Protocol
 
 LACKS = lacking(EMULATOR, CROSS_COMPILER, HOST_COMPILER) or (

@@ -31,6 +31,7 @@ _OPENING_S = 30
 _ASKING_S = 30
 _LEAVING_S = 10
 MOVING_S = 3600
+_ROOM = 60  # letters of the folder for temporary files
 """How long files may take on their way."""
 
 _FULL = ("No space left", "Wrote only")
@@ -94,7 +95,9 @@ class Visit(ABC):
     def __init__(self, name: str, script: str) -> None:
         self.name = name
         self.supplied = False
-        self._place = tempfile.TemporaryDirectory(prefix="kdbench-")  # short, as the socket of ssh in it must be
+        # The socket of ssh lies in it, whose path may have 107 letters and gets a random ending of 17.
+        short = len(tempfile.gettempdir()) <= _ROOM
+        self._place = tempfile.TemporaryDirectory(prefix="kdbench-", dir=None if short else "/tmp")  # noqa: S108
         self._log = (Path(self._place.name) / "log").open("w+b")
         self._guard = subprocess.Popen(
             self.command(script, first=True),

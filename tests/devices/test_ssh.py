@@ -3,6 +3,7 @@
 import os
 import stat
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -53,6 +54,16 @@ def runs(monkeypatch, tmp_path):
         monkeypatch.setattr(module, "parcel", lambda *_: {"runner": path})
 
     return replace
+
+
+def test_the_socket_finds_room_where_the_folder_for_temporary_files_has_a_long_name(
+    device, tmp_path, monkeypatch, tiny_program
+):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / ("long" * 20)))
+    Path(tempfile.gettempdir()).mkdir()
+    device.run(predict(tiny_program))
+    (visit,) = _open.values()
+    assert len(f"{visit._place.name}/socket.{'x' * 16}") < 108
 
 
 @pytest.mark.parametrize(

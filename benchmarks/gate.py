@@ -236,9 +236,9 @@ def rises(of: dict[str, dict[str, float]]) -> bool:
     return all(less < more for less, more in itertools.pairwise(true))
 
 
-def rules(trials: list[dict]) -> dict[str, list[tuple[bool, float, bool]]]:
-    """What each rule says of every program: whether the machine was loaded, the planned slow-down, called slower or not."""
-    said: dict[str, list[tuple[bool, float, bool]]] = defaultdict(list)
+def rules(trials: list[dict]) -> dict[str, list[tuple[str, float, bool]]]:
+    """What each rule says of every program: under what, the planned slow-down, called slower or not."""
+    said: dict[str, list[tuple[str, float, bool]]] = defaultdict(list)
     stored: dict[tuple, dict] = {}
     for one in trials:
         for row in one["rows"]:
@@ -252,12 +252,16 @@ def rules(trials: list[dict]) -> dict[str, list[tuple[bool, float, bool]]]:
                 slower["mean 10 % over a stored one"] = row["mean"][1] > 1.10 * before["mean"][0]
             stored[place] = row
             for name, word in slower.items():
-                said[name].append((one["loaded"], row["share"], bool(word)))
+                said[name].append((told(one), row["share"], bool(word)))
     return said
 
 
-def told(loaded: bool) -> str:
-    return "loaded" if loaded else "calm"
+def told(one: dict) -> str:
+    """Under what a trial was run."""
+    return f"{'loaded' if one['loaded'] else 'calm'}, {one['threads']} thread{'s' * (one['threads'] > 1)}"
+
+
+WHERES = [told({"loaded": loaded, "threads": threads}) for loaded in (False, True) for threads in (1, 2)]
 
 
 def share_of(found: list[bool]) -> str:
@@ -267,7 +271,7 @@ def share_of(found: list[bool]) -> str:
 def report(trials: list[dict], truths: dict) -> tuple[str, bool]:
     if not trials:
         return f"No trial of rule {RULE} yet.\n", False
-    rows = [{**row, "loaded": one["loaded"]} for one in trials for row in one["rows"]]
+    rows = [{**row, "loaded": one["loaded"], "where": told(one)} for one in trials for row in one["rows"]]
     null = [row for row in rows if row["share"] == 0]
     alarms = sum(row["verdict"] == "regressed" for row in null)
     bound = binomtest(alarms, len(null)).proportion_ci(0.90, method="exact").high
@@ -292,10 +296,8 @@ def report(trials: list[dict], truths: dict) -> tuple[str, bool]:
         "|---:|---:|---|---:|---:|---:|---:|",
     ]
     holds = len(null) >= 600 and alarms <= 3 * len(null) / 600 and noisy <= 0.1 and seconds <= 3
-    for share, loaded in itertools.product(SHARES, (False, True)):
-        mine = [
-            row for row in rows if row["share"] == share and row["loaded"] == loaded and rises(truths[row["class"]])
-        ]
+    for share, where in itertools.product(SHARES, WHERES):
+        mine = [row for row in rows if row["share"] == share and row["where"] == where and rises(truths[row["class"]])]
         if not mine:
             continue
         red = [[row["verdict"] == "regressed" for row in mine if (row["us"] >= 100) is big] for big in (True, False)]
@@ -303,7 +305,7 @@ def report(trials: list[dict], truths: dict) -> tuple[str, bool]:
         open_ = sum(row["verdict"] in ("inconclusive", "noisy") for row in mine)
         rest = sum(row["verdict"] in ("ok", "improved") for row in mine)
         lines.append(
-            f"| {share:.1%} | {true:+.2%} | {told(loaded)} | {share_of(red[0])} | {share_of(red[1])} | {open_} | {rest} |"
+            f"| {share:.1%} | {true:+.2%} | {where} | {share_of(red[0])} | {share_of(red[1])} | {open_} | {rest} |"
         )
     for share, least, parts in ((0.02, 0.95, (True, False)), (0.01, 0.90, (True,))):
         red = [
@@ -314,26 +316,24 @@ def report(trials: list[dict], truths: dict) -> tuple[str, bool]:
         holds &= sum(red) >= least * len(red)
     lines += ["", "![power by class](gate-power.svg)", ""]
     lines += ["| rule | machine | false alarms | 0.5 % | 1 % | 2 % | 5 % |", "|---|---|---:|---:|---:|---:|---:|"]
-    for (name, said), loaded in itertools.product(rules(trials).items(), (False, True)):
+    for (name, said), where in itertools.product(rules(trials).items(), WHERES):
         cells = [
-            share_of([word for busy, planned, word in said if (busy, planned) == (loaded, share)])
+            share_of([word for under, planned, word in said if (under, planned) == (where, share)])
             for share in (0.0, *SHARES)
         ]
-        lines.append(f"| {name} | {told(loaded)} | {' | '.join(cells)} |")
+        lines.append(f"| {name} | {where} | {' | '.join(cells)} |")
     lines += [
         "",
         "| class | us | machine | seconds | processes | floor, median | false alarms |",
         "|---|---:|---|---:|---:|---:|---:|",
     ]
-    for kind, loaded in itertools.product(CLASSES, (False, True)):
-        mine = [row for row in null if (row["class"], row["loaded"]) == (kind.name, loaded)]
+    for kind, where in itertools.product(CLASSES, WHERES):
+        mine = [row for row in null if (row["class"], row["where"]) == (kind.name, where)]
         if mine:
             us, floor = (statistics.median(row[key] for row in mine) for key in ("us", "floor"))
             took, bouts = (statistics.fmean(row[key] for row in mine) for key in ("seconds", "bouts"))
             red = share_of([row["verdict"] == "regressed" for row in mine])
-            lines.append(
-                f"| {kind.name} | {us:,.1f} | {told(loaded)} | {took:.1f} | {bouts:.1f} | {floor:.2%} | {red} |"
-            )
+            lines.append(f"| {kind.name} | {us:,.1f} | {where} | {took:.1f} | {bouts:.1f} | {floor:.2%} | {red} |")
     return "\n".join(lines) + "\n", holds
 
 
@@ -342,21 +342,22 @@ def power(trials: list[dict], truths: dict, to: Path) -> None:
     """Draw how many of the slower programs of each class are called so, by how much slower they are."""
     figure = blank(7.2)
     panels, _ = grid(figure, len(CLASSES), 1.4)
-    rows = [{**row, "loaded": one["loaded"]} for one in trials for row in one["rows"]]
+    rows = [{**row, "where": told(one)} for one in trials for row in one["rows"]]
+    hues = dict(zip(WHERES, COLOURS, strict=False))
     for kind, panel in zip(CLASSES, panels, strict=True):
-        for loaded, colour in ((False, COLOURS[4]), (True, COLOURS[2])):
+        for where, colour in hues.items():
             red = {
                 100 * truths[kind.name][str(share)]["true"]: [
                     row["verdict"] == "regressed"
                     for row in rows
-                    if (row["class"], row["share"], row["loaded"]) == (kind.name, share, loaded)
+                    if (row["class"], row["share"], row["where"]) == (kind.name, share, where)
                 ]
                 for share in SHARES
             }
             points = sorted((true, 100 * statistics.fmean(found)) for true, found in red.items() if found)
             panel.plot(*zip(*points, strict=True) if points else ([], []), "o-", color=colour, markersize=3)
         panel.set(title=kind.name, xlim=(0, 8), ylim=(-5, 105), ylabel="called slower, %", xlabel="truly slower, %")
-    finish(figure, [[entry(told(loaded), color=COLOURS[2 if loaded else 4]) for loaded in (False, True)]], [])
+    finish(figure, [[entry(where, color=colour) for where, colour in hues.items()]], [])
     save(figure, to)
 
 

@@ -356,7 +356,7 @@ def power(trials: list[dict], truths: dict, to: Path) -> None:
             }
             points = sorted((true, 100 * statistics.fmean(found)) for true, found in red.items() if found)
             panel.plot(*zip(*points, strict=True) if points else ([], []), "o-", color=colour, markersize=3)
-        panel.set(title=kind.name, xlim=(0, 8), ylim=(-5, 105), ylabel="called slower, %", xlabel="truly slower, %")
+        panel.set(title=kind.name, xlim=(0, 11), ylim=(-5, 105), ylabel="called slower, %", xlabel="truly slower, %")
     finish(figure, [[entry(where, color=colour) for where, colour in hues.items()]], [])
     save(figure, to)
 

@@ -34,7 +34,7 @@ from kdbench.devices.qemu import qemu
 from kdbench.lowering.shipped import lower
 from kdbench.machine import libraries, machine, usable_cores
 from kdbench.measures.instructions import counted
-from kdbench.measures.speed import SpeedProgram
+from kdbench.measures.timing_job import SpeedProgram
 from kdbench.models.network import build
 from kdbench.spec import Protocol
 

@@ -32,7 +32,8 @@ from kdbench.devices.host import host
 from kdbench.lowering.reference import reference_input, reference_program
 from kdbench.lowering.shipped import lower
 from kdbench.machine import libraries, machine
-from kdbench.measures.speed import SpeedProgram, measure_speeds
+from kdbench.measures.speed import measure_speeds
+from kdbench.measures.timing_job import SpeedProgram
 from kdbench.spec import Protocol
 from kdbench.stats import t_half_width, wilson
 

@@ -22,19 +22,8 @@ exec sh -c "$last"
 """
 
 
-@dataclass(frozen=True)
-class Board:
-    """What is seen of a board from outside. ``bin`` is the only folder with commands that its shells find."""
-
-    folder: Path
-
-    @property
-    def tmp(self):
-        return self.folder / "tmp"
-
-    @property
-    def bin(self):
-        return self.folder / "bin"
+class Seen:
+    """Another machine's folder for temporary files, ``tmp``, as seen from outside."""
 
     def left(self):
         """What lies in its folder for temporary files."""
@@ -46,6 +35,21 @@ class Board:
         while self.left() and time.monotonic() < deadline:
             time.sleep(0.05)
         return not self.left()
+
+
+@dataclass(frozen=True)
+class Board(Seen):
+    """What is seen of a board from outside. ``bin`` is the only folder with commands that its shells find."""
+
+    folder: Path
+
+    @property
+    def tmp(self):
+        return self.folder / "tmp"
+
+    @property
+    def bin(self):
+        return self.folder / "bin"
 
     def command(self, name, script):
         """Put a command there, instead of the real one."""

@@ -3,10 +3,11 @@
 import os
 import shutil
 import sys
-import time
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+
+from boards import Seen
 
 MACHINE = os.uname().machine
 
@@ -85,7 +86,7 @@ exec /usr/bin/env -i $set $bound {launcher} "$@"
 
 
 @dataclass(frozen=True)
-class Phone:
+class Phone(Seen):
     """What is seen of a phone from outside."""
 
     folder: Path
@@ -93,17 +94,6 @@ class Phone:
     @property
     def tmp(self):
         return self.folder / "root/data/local/tmp"
-
-    def left(self):
-        """What lies in the folder for temporary files."""
-        return sorted(path.name for path in self.tmp.iterdir())
-
-    def empties(self, seconds=20):
-        """Whether nothing lies there, at the latest after so many seconds."""
-        deadline = time.monotonic() + seconds
-        while self.left() and time.monotonic() < deadline:
-            time.sleep(0.05)
-        return not self.left()
 
     def lies(self):
         """What lies in the only visit's folder."""

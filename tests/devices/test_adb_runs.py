@@ -16,6 +16,7 @@ import phones
 import psutil
 import pytest
 from jobs import interleave, predict, timing
+from twins import TIMED, paired, suite_on
 
 from kdbench.devices import adb as module
 from kdbench.devices import runner as sources
@@ -160,60 +161,11 @@ def suite(text, place, *, while_running=lambda: None):
     return done, path
 
 
-SUITE = """
-version = 1
-data = "digits"
-seeds = [0]
-targets = ["xnnpack-fp32", "xnnpack-int8"]
-devices = ["host", "adb:Pixel_8"]
-[[pairs]]
-teacher = "mlp"
-student = "dscnn"
-[methods]
-scratch = {}
-[recipes.teacher]
-kind = "fast"
-epochs = 1
-batch_size = 64
-lr = 0.05
-[recipes.student]
-kind = "fast"
-epochs = 1
-batch_size = 64
-lr = 0.05
-[protocol]
-processes = 2
-min_seconds = 0.05
-memory_processes = 1
-"""
-
-TIMED = {
-    "latency_ms",
-    "latency_mean_ms",
-    "latency_p90_ms",
-    "latency_p99_ms",
-    "latency_ref",
-    "load_program_ms",
-    "load_method_ms",
-    "first_ms",
-    "load_ms",
-    "peak_rss_bytes",
-    "rss_anon_bytes",
-    "rss_file_bytes",
-    "runtime_bytes",
-    "energy_mj",
-}
-
-
 def test_records_differ_from_the_hosts_only_where_they_must(phone, tmp_path):
-    done, path = suite(SUITE, tmp_path)
+    done, path = suite(suite_on("adb:Pixel_8"), tmp_path)
     assert done.returncode == 0, done.stderr
     run = json.loads(path.read_text())
-    by_device = {"host": [], "adb:Pixel_8": []}
-    for record in run["records"]:
-        by_device[record["device"]].append(record)
-    assert len(by_device["host"]) == len(by_device["adb:Pixel_8"]) == 4
-    for here, there in zip(by_device["host"], by_device["adb:Pixel_8"], strict=True):
+    for here, there in paired(run["records"], "adb:Pixel_8"):
         assert there["case"] == here["case"].removesuffix("host") + "adb:Pixel_8"
         details = there["details"]
         machine, condition = details.pop("machine"), details.pop("condition")
@@ -243,7 +195,7 @@ def test_records_differ_from_the_hosts_only_where_they_must(phone, tmp_path):
 
 
 def test_a_serial_is_refused_before_anything_is_trained(phone, tmp_path):
-    (tmp_path / "small.toml").write_text(SUITE.replace("Pixel_8", phones.SERIAL))
+    (tmp_path / "small.toml").write_text(suite_on(f"adb:{phones.SERIAL}"))
     command = [sys.executable, "-m", "kdbench", "run", "small.toml", "--store", "store", "--results", "results"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     why = f"kdbench: device 'adb:{phones.SERIAL}': records hold no serial and no address of a phone; use adb:Pixel_8"
@@ -256,7 +208,7 @@ def test_a_phone_that_goes_while_it_is_timed_gives_failed_rows(phone, tmp_path):
         assert until(phone.fixed)  # it is being timed
         phone.says("gone")
 
-    done, path = suite(SUITE.replace('"xnnpack-fp32", ', ""), tmp_path, while_running=unplug)
+    done, path = suite(suite_on("adb:Pixel_8").replace('"xnnpack-fp32", ', ""), tmp_path, while_running=unplug)
     assert done.returncode == 3, done.stderr
     records = json.loads(path.read_text())["records"]
     assert {record["status"] for record in records if record["device"] == "host"} == {"ok"}

@@ -14,6 +14,7 @@ import numpy as np
 import psutil
 import pytest
 from jobs import interleave, predict, timing
+from twins import TIMED, paired, suite_on
 
 from kdbench.devices import ssh as module
 from kdbench.devices.host import Host
@@ -280,7 +281,7 @@ def test_a_program_is_measured_from_the_command_line(server, tiny_program):
 def both(running, tmp_path_factory):
     """A small suite on the host and on the board, run as a user runs it: its folder of results."""
     place = tmp_path_factory.mktemp("both")
-    (place / "small.toml").write_text(SUITE)
+    (place / "small.toml").write_text(suite_on("ssh:board"))
     environment = {
         **os.environ,
         "KDBENCH_STORE": str(place / "store"),
@@ -293,58 +294,9 @@ def both(running, tmp_path_factory):
     return path
 
 
-SUITE = """
-version = 1
-data = "digits"
-seeds = [0]
-targets = ["xnnpack-fp32", "xnnpack-int8"]
-devices = ["host", "ssh:board"]
-[[pairs]]
-teacher = "mlp"
-student = "dscnn"
-[methods]
-scratch = {}
-[recipes.teacher]
-kind = "fast"
-epochs = 1
-batch_size = 64
-lr = 0.05
-[recipes.student]
-kind = "fast"
-epochs = 1
-batch_size = 64
-lr = 0.05
-[protocol]
-processes = 2
-min_seconds = 0.05
-memory_processes = 1
-"""
-
-TIMED = {
-    "latency_ms",
-    "latency_mean_ms",
-    "latency_p90_ms",
-    "latency_p99_ms",
-    "latency_ref",
-    "load_program_ms",
-    "load_method_ms",
-    "first_ms",
-    "load_ms",
-    "peak_rss_bytes",
-    "rss_anon_bytes",
-    "rss_file_bytes",
-    "runtime_bytes",
-    "energy_mj",
-}
-
-
 def test_records_differ_from_the_hosts_only_where_they_must(both):
     run = json.loads(both.read_text())
-    by_device = {"host": [], "ssh:board": []}
-    for record in run["records"]:
-        by_device[record["device"]].append(record)
-    assert len(by_device["host"]) == len(by_device["ssh:board"]) == 4
-    for here, there in zip(by_device["host"], by_device["ssh:board"], strict=True):
+    for here, there in paired(run["records"], "ssh:board"):
         assert there["case"] == here["case"].removesuffix("host") + "ssh:board"
         beside, machine = there["details"].pop("beside_host"), there["details"].pop("machine")
         assert beside == {"items_differing": 0, "largest_difference": 0.0}

@@ -151,6 +151,8 @@ def _keep(
         "processor": spec["processor"],
         "threads": recipe.threads,
         "precision": recipe.precision,
+        "version": VERSION,
+        "torch": torch.__version__,
         "curves": [
             {"name": name, "epochs": [epoch for epoch, _ in points], "values": [float(f"{y:.7g}") for _, y in points]}
             for name, points in trained.curves.items()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 from kdbench.stage import MODULES, Stage
@@ -36,8 +37,14 @@ Listener = Callable[[Event], None]
 Outcome = Artefact | Failed
 
 
-def conduct(stages: Iterable[Stage], store: Store, jobs: int, listen: Listener) -> dict[str, Outcome]:
-    """The outcome of every stage, and of those they need, by stage id.
+def conduct(
+    stages: Iterable[Stage],
+    store: Store,
+    jobs: int,
+    listen: Listener,
+    known: Mapping[str, Artefact] = MappingProxyType({}),
+) -> dict[str, Outcome]:
+    """The outcome of every stage, and of those they need, by stage id; of some it is ``known`` already.
 
     What a failed stage fed fails with its status and reason; nothing else stops.
 
@@ -67,8 +74,7 @@ def conduct(stages: Iterable[Stage], store: Store, jobs: int, listen: Listener) 
                     continue
                 artefacts = {name: outcome for name, outcome in inputs.items() if isinstance(outcome, Artefact)}
                 key = stage.key(artefacts)
-                found = store.get(stage.kind, key)
-                if found is not None:
+                if found := known.get(stage.id) or store.get(stage.kind, key):
                     settle(stage, found, "found")
                 else:
                     ready.append((stage, Order(stage.id, stage.kind, MODULES[stage.kind], key, stage.spec, artefacts)))

@@ -21,7 +21,7 @@ CASE_COLUMNS = (
     "run", "suite", "version", "recipe", "machine", "partial",
     "pair", "teacher", "student", "method", "use", "seed", "target", "device", "runtime", "threads",
     "status", "reason", "reasons", "structure", "flags", "notes", "quality", "test_items", "latency_ms_ci",
-    "latency_ref_ci", "aa", "cold_cache",
+    "latency_ref_ci", "aa", "cold_cache", "trained_on",
 )  # fmt: skip
 """What ``frame`` says of a case besides its metrics.
 
@@ -30,14 +30,15 @@ CASE_COLUMNS = (
 program, joined by semicolons; ``quality``: the metric that ranks; ``test_items``: how many it was judged on;
 ``latency_ms_ci`` (ms) and ``latency_ref_ci``: half of Student's 95 % interval over the fresh processes that timed the
 structure; ``aa``: the largest difference, as a share, between two copies of the reference program in one of those
-processes; ``cold_cache``: programs were loaded from where they are stored and not from the page cache.
+processes; ``cold_cache``: programs were loaded from where they are stored and not from the page cache; ``trained_on``:
+the processor that trained the network, where that was not the machine's own CPU.
 """
 
 SUMMARY_COLUMNS = (
     "run", "suite", "version", "recipe", "machine", "partial",
     "pair", "teacher", "student", "method", "target", "device", "runtime", "threads",
     "seeds", "failed", "status", "reason", "reasons", "structure", "shared_speed", "flags", "notes", "quality",
-    "test_items", "best", "dominated", "aa", "cold_cache",
+    "test_items", "best", "dominated", "aa", "cold_cache", "trained_on",
 )  # fmt: skip
 """What ``summary`` says of a row besides its metrics.
 
@@ -127,6 +128,7 @@ def _speeds(run: Run) -> dict[tuple[str, str], Speed]:
 def _case(run: Run, record: Record, speeds: Mapping[tuple[str, str], Speed], ids: Sequence[str]) -> dict[str, Any]:
     uses = {method["label"]: method["use"] for method in run.suite.get("methods", ())}
     speed = speeds.get((record.structure, record.device)) if record.structure else None
+    checkpoint = record.checkpoint_sha256
     return {
         "run": run.id,
         "suite": run.name,
@@ -150,6 +152,7 @@ def _case(run: Run, record: Record, speeds: Mapping[tuple[str, str], Speed], ids
         "latency_ref_ci": _number(stats.t_half_width(speed.process_ratios if speed else ())),
         "aa": _number(next((each.aa for each in run.sittings if each.device == record.device), None)),
         "cold_cache": bool(run.suite.get("protocol", {}).get("cold_cache", False)),
+        "trained_on": next((net.processor for net in run.networks if net.checkpoint_sha256 == checkpoint), ""),
         **{metric: _number(record.metrics.get(metric)) for metric in ids},
     }
 
@@ -180,6 +183,7 @@ def _over_seeds(group: pd.DataFrame, ids: Sequence[str]) -> dict[str, Any]:
         "dominated": False,
         "aa": _mean(group["aa"]),
         "cold_cache": bool(first["cold_cache"]),
+        "trained_on": first["trained_on"],
         **dict.fromkeys(_GAINS, math.nan),
     }
     for metric in ids:

@@ -12,7 +12,7 @@ import pytest
 from kdbench.catalog import suggestion
 from kdbench.errors import KdbenchError, UsageError
 from kdbench.suite_file import read_suite
-from kdbench.variant import with_devices, with_methods, with_seeds, with_train_device
+from kdbench.variant import varied
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -167,15 +167,17 @@ def _benchmark_is_off(config: pytest.Config) -> str:
 
 def _varied(declared: Suite, config: pytest.Config) -> Suite:
     option = config.option
-    suite = with_methods(declared, option.kdbench_method or (), option.kdbench_option or ())
-    if option.kdbench_seeds:
-        suite = with_seeds(suite, option.kdbench_seeds)
-    if option.kdbench_device:
-        suite = with_devices(suite, option.kdbench_device)
     device = option.kdbench_train_device
     if device not in (None, "cpu", "cuda"):
         raise UsageError(f"--train-device {device!r}: expected cpu or cuda")
-    return with_train_device(suite, device) if device else suite
+    return varied(
+        declared,
+        methods=option.kdbench_method or (),
+        options=option.kdbench_option or (),
+        seeds=option.kdbench_seeds,
+        devices=option.kdbench_device or (),
+        train_device=device,
+    )
 
 
 def _judge(suite: Suite, config: pytest.Config) -> Judge | None:

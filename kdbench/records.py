@@ -120,7 +120,10 @@ class Curve(Fact):
 
 
 class Network(Fact):
-    """A trained network: what it is, where it came from and how its training went."""
+    """A trained network: what it is, where it came from and how its training went.
+
+    ``processor`` and ``torch`` are what trained it, where that was not the CPU of the run's machine.
+    """
 
     checkpoint_sha256: Sha256
     architecture: str
@@ -132,6 +135,8 @@ class Network(Fact):
     device: str
     threads: int
     precision: str
+    processor: str = ""
+    torch: str = ""
 
 
 class Record(Fact):

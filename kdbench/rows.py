@@ -18,7 +18,7 @@ from kdbench.plan import Case, CaseStages, cases_of
 from kdbench.privacy import cleaned
 from kdbench.records import Curve, Network, Provenance, Record, Run
 from kdbench.store import Artefact, content_key
-from kdbench.training.processor import simd
+from kdbench.training.processor import processor, simd
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -214,6 +214,7 @@ def _networks(finished: Finished) -> dict[str, Network]:
         if artefact is None or artefact.files[CHECKPOINT] in networks:
             continue
         facts = artefact.json("network.json")
+        elsewhere = facts["processor"] != processor()
         taught = finished.artefact(stage.needs["teacher"]) if stage.needs else None
         networks[artefact.files[CHECKPOINT]] = Network(
             checkpoint_sha256=artefact.files[CHECKPOINT],
@@ -226,5 +227,7 @@ def _networks(finished: Finished) -> dict[str, Network]:
             device=facts["device"],
             threads=facts["threads"],
             precision=facts["precision"],
+            processor=facts["processor"] if elsewhere else "",
+            torch=facts.get("torch", "") if elsewhere else "",
         )
     return networks

@@ -79,6 +79,7 @@ def run(
     seeds: str | None = None,
     jobs: int | None = None,
     train_device: str | None = None,
+    trained: Path | str | None = None,
     store: Path | str | None = None,
     results: Path | str | None = None,
     listen: Listener = lambda _event: None,
@@ -86,7 +87,8 @@ def run(
     """Train, lower and measure a suite, a name or a .toml file, as ``kdbench run`` does; its options have its names.
 
     ``only``: ``AXIS=VALUE,...``; ``methods`` and their ``options`` add rows, ``tuned`` those of searched options;
-    ``seeds``: ``"0,1,2"`` or ``"0-9"``; ``listen`` is told of every stage. A script that calls this guards itself by
+    ``seeds``: ``"0,1,2"`` or ``"0-9"``; ``trained``: a store that ``kdbench train`` filled on another machine, to take
+    the networks from; ``listen`` is told of every stage. A script that calls this guards itself by
     ``if __name__ == "__main__"``, since workers are spawned.
 
     Raises:
@@ -97,15 +99,13 @@ def run(
     from kdbench.store import default_store, named
     from kdbench.suite_file import read_suite, suite_path
     from kdbench.tuning import with_tuned
-    from kdbench.variant import with_methods, with_seeds, with_train_device
+    from kdbench.variant import varied
 
     started = datetime.now(UTC)
     settings = tuple(f"{key}={value}" for key, value in (options or {}).items())
     declared = read_suite(suite_path(str(suite)), quick=quick)
-    chosen = with_methods(declared, tuple(methods), settings)
+    chosen = varied(declared, methods=methods, options=settings, seeds=seeds, train_device=train_device)
     chosen = with_tuned(chosen, tuple(tuned), _results(results)) if tuned else chosen
-    chosen = with_seeds(chosen, seeds) if seeds else chosen
-    chosen = with_train_device(chosen, train_device) if train_device else chosen
     cases = select(cases_of(chosen), only) if only else cases_of(chosen)
     words = ["kdbench", "run", str(suite), *(["--quick"] if quick else []), *(["--only", only] if only else [])]
     words += [word for method in methods for word in ("--method", method)]
@@ -113,10 +113,11 @@ def run(
     words += [word for name in tuned for word in ("--tuned", name)]
     words += ["--seeds", seeds] if seeds else []
     words += ["--train-device", train_device] if train_device else []
-    place = Path(store) if store else default_store()
+    words += ["--trained", str(trained)] if trained else []
+    place, elsewhere = Path(store) if store else default_store(), Path(trained) if trained else None
     with ExitStack() as afterwards:
         afterwards.callback(named(place))
-        return perform(declared, chosen, cases, place, _results(results), jobs, listen, words, started)[0]
+        return perform(declared, chosen, cases, place, _results(results), jobs, listen, words, started, elsewhere)[0]
 
 
 def perform(
@@ -129,8 +130,11 @@ def perform(
     listen: Listener,
     command: Sequence[str],
     started: datetime,
+    trained: Path | None = None,
 ) -> tuple[StoredRun, Finished]:
     """Run ``cases`` of ``chosen`` and write their run; ``declared`` is the suite as its file says it.
+
+    ``trained``: the store that another machine filled with its networks, if one did.
 
     Raises:
         KdbenchError: nothing can go on.
@@ -140,7 +144,7 @@ def perform(
     from kdbench.store import Store
 
     check_writable(results)
-    finished = execute(chosen, cases, Store(store), jobs, listen)
+    finished = execute(chosen, cases, Store(store), jobs, listen, trained)
     found, items = run_of(finished, declared, tuple(command), started)
     return StoredRun(found, save(found, finished.samples(), items, results)), finished
 

@@ -11,6 +11,7 @@ from kdbench.catalog import load
 from kdbench.conduct import Event, Listener, Outcome, conduct
 from kdbench.data.named import dataset_named
 from kdbench.devices.device import Remote, condition_of, device_named
+from kdbench.elsewhere import trained_elsewhere
 from kdbench.errors import UsageError
 from kdbench.machine import usable_cores
 from kdbench.measures.speed import Timing, measure_speeds
@@ -20,10 +21,12 @@ from kdbench.models.network import build
 from kdbench.plan import Case, CaseStages, Ground, network_of, stages_of
 from kdbench.stage import Stage
 from kdbench.store import Artefact, Store, file_sha256
+from kdbench.training.processor import processor
 from kdbench.worker import Failed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -74,16 +77,32 @@ class Finished:
         return next((outcome for outcome in outcomes if isinstance(outcome, Failed)), None)
 
 
-def execute(suite: Suite, cases: Sequence[Case], store: Store, jobs: int | None, listen: Listener) -> Finished:
+def execute(
+    suite: Suite,
+    cases: Sequence[Case],
+    store: Store,
+    jobs: int | None,
+    listen: Listener,
+    trained: Path | None = None,
+) -> Finished:
     """Run every stage that the store lacks, side by side; then, with the machine to itself, measure.
+
+    ``trained``: a store that another machine filled, to take every network from instead.
 
     Raises:
         KdbenchError: nothing can go on (the store cannot be written, a data set is not to be had, bad input).
     """
-    return timed(conducted(suite, cases, store, jobs, listen), listen)
+    return timed(conducted(suite, cases, store, jobs, listen, trained), listen)
 
 
-def conducted(suite: Suite, cases: Sequence[Case], store: Store, jobs: int | None, listen: Listener) -> Finished:
+def conducted(
+    suite: Suite,
+    cases: Sequence[Case],
+    store: Store,
+    jobs: int | None,
+    listen: Listener,
+    trained: Path | None = None,
+) -> Finished:
     """Run every stage that the store lacks, side by side, and measure neither speed nor memory.
 
     Raises:
@@ -99,7 +118,7 @@ def conducted(suite: Suite, cases: Sequence[Case], store: Store, jobs: int | Non
     _check_options(suite, cases, datasets)
     ground = Ground(
         data={name: dataset.sha256 for name, dataset in datasets.items()},
-        processors=_processors(suite),
+        processors=_processors(suite) if trained is None else dict.fromkeys(suite.recipes, processor()),
         runtimes={name: device.runtime for name, device in devices.items()},
     )
     stages = {case.id: stages_of(case, suite, ground) for case in cases}
@@ -112,7 +131,9 @@ def conducted(suite: Suite, cases: Sequence[Case], store: Store, jobs: int | Non
 
     wanted = [REFERENCE, *(stage for of_case in stages.values() for stage in of_case)]
     machines = {name: device.facts() for name, device in remote.items()}
-    outcomes = conduct(wanted, store, jobs or usable_cores(), count)
+    networks = [of_case.network for of_case in stages.values()]
+    known = trained_elsewhere(trained, networks, suite.name) if trained else {}
+    outcomes = conduct(wanted, store, jobs or usable_cores(), count, known)
     return Finished(suite, tuple(cases), stages, outcomes, {}, made, machines)
 
 
@@ -222,8 +243,6 @@ def _check_options(suite: Suite, cases: Sequence[Case], datasets: Mapping[str, D
 
 def _processors(suite: Suite) -> dict[str, str]:
     """What trains each role's networks, as far as it decides bits."""
-    from kdbench.training.processor import processor
-
     return {role: processor(recipe.device) for role, recipe in suite.recipes.items()}
 
 

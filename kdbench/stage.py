@@ -95,7 +95,7 @@ class Stage:
             {
                 "kind": self.kind,
                 "version": code.VERSION,
-                "spec": _without_place(self.spec),
+                "spec": without_place(self.spec),
                 "inputs": {name: _content(artefact) for name, artefact in inputs.items()},
                 "libraries": {library: version(library) for library in code.LIBRARIES},
             },
@@ -106,7 +106,7 @@ def _content(artefact: Artefact) -> dict[str, str]:
     return {name: artefact.files[name] for name in imported(MODULES[artefact.kind]).CONTENT}
 
 
-def _without_place(spec: Mapping[str, Any]) -> dict[str, Any]:
+def without_place(spec: Mapping[str, Any]) -> dict[str, Any]:
     """The spec with a plug-in known by its file's hash and not by where the file lies."""
     method = spec.get("method")
     if method and method["digest"]:

@@ -169,6 +169,7 @@ def _source(group: Sequence[Mapping[str, Any]]) -> str:
     threads += ", loaded from a cold file cache" if row["cold_cache"] and row["load_program_ms"] >= 0 else ""
     parts = [
         _RECIPES.get(row["recipe"], f"{row['recipe']} recipes"),
+        f"trained on {row['trained_on']}" if row["trained_on"] else "",
         row["machine"],
         row["runtime"] + threads if row["runtime"] else "",
     ]

@@ -18,6 +18,26 @@ MOST_SEEDS = 1000
 """More are a slip of the hand."""
 
 
+def varied(
+    suite: Suite,
+    *,
+    methods: Sequence[str] = (),
+    options: Sequence[str] = (),
+    seeds: str | None = None,
+    devices: Sequence[str] = (),
+    train_device: str | None = None,
+) -> Suite:
+    """``suite`` with what a command line says of it; what it does not say stays.
+
+    Raises:
+        UsageError: as the functions below.
+    """
+    suite = with_methods(suite, methods, options)
+    suite = with_seeds(suite, seeds) if seeds else suite
+    suite = with_devices(suite, devices) if devices else suite
+    return with_train_device(suite, train_device) if train_device else suite
+
+
 def with_methods(suite: Suite, uses: Sequence[str], options: Sequence[str]) -> Suite:
     """``suite`` with more methods: names, or ``FILE.py:CLASS`` (its label is the class's name).
 

@@ -142,6 +142,10 @@ def test_the_run_says_what_else_went_on_on_its_device(run):
     assert set(sitting.flags) <= set(record(run, "/kd/xnnpack-fp32").flags)
 
 
+def test_what_the_machine_trained_itself_names_no_other_processor(run):
+    assert {(network.processor, network.torch) for network in run[0].networks} == {("", "")}
+
+
 def test_accuracy_is_that_of_the_kept_items(run):
     for case, items in run[1].items():
         assert record(run, case).metrics["accuracy"] == items.correct.mean()

@@ -31,6 +31,7 @@ from kdbench.cli import (
     results,
     run,
     table,
+    train,
     tune,
 )
 from kdbench.cli import list as list_
@@ -46,6 +47,7 @@ def cli() -> None:
 
     \b
     kdbench run digits               a suite: trains, lowers, measures, prints the table
+    kdbench train SUITE              its networks alone, where a GPU is; kdbench run --trained does the rest
     kdbench table digits             the newest run's table again, in any format
     kdbench rank digits              which method wins, by how much, and whether these seeds can tell
     kdbench pick digits --where ...  which student, method and target to ship
@@ -70,6 +72,7 @@ def cli() -> None:
 
 for module in (
     run,
+    train,
     table,
     rank,
     tune,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -10,8 +11,6 @@ import click
 from kdbench.cli import options
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from kdbench.records import Run
     from kdbench.session import Finished
     from kdbench.verdict import Verdict
@@ -50,6 +49,12 @@ if TYPE_CHECKING:
 @click.option(
     "--train-device", type=click.Choice(["cpu", "cuda"]), help="Train there instead of where the recipe says."
 )
+@click.option(
+    "--trained",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    metavar="STORE",
+    help="Take every network from this store, which kdbench train filled on another machine.",
+)
 @options.store
 @options.results
 def command(
@@ -63,6 +68,7 @@ def command(
     devices: tuple[str, ...],
     jobs: int | None,
     train_device: str | None,
+    trained: Path | None,
     store: Path | None,
     results: Path,
 ) -> int:
@@ -81,21 +87,20 @@ def command(
     from kdbench.store import default_store
     from kdbench.suite_file import read_suite, suite_path
     from kdbench.tuning import with_tuned
-    from kdbench.variant import with_devices, with_methods, with_seeds, with_train_device
+    from kdbench.variant import varied
 
     started = datetime.now(UTC)
     declared = read_suite(suite_path(suite), quick=quick)
-    chosen = with_methods(declared, methods, settings)
+    chosen = varied(
+        declared, methods=methods, options=settings, seeds=seeds, devices=devices, train_device=train_device
+    )
     chosen = with_tuned(chosen, tuned, results) if tuned else chosen
-    chosen = with_seeds(chosen, seeds) if seeds else chosen
-    chosen = with_devices(chosen, devices) if devices else chosen
-    chosen = with_train_device(chosen, train_device) if train_device else chosen
     cases = select(cases_of(chosen), ",".join(only)) if only else cases_of(chosen)
     check_writable(results)
     with Progress(sys.stderr) as progress:
         words = ("kdbench", *sys.argv[1:])
         place = store or default_store()
-        stored, finished = perform(declared, chosen, cases, place, results, jobs, progress, words, started)
+        stored, finished = perform(declared, chosen, cases, place, results, jobs, progress, words, started, trained)
     run, folder = stored.record, stored.folder
     click.echo(terminal([run]), nl=False)
     click.echo(_made(finished))

@@ -131,7 +131,8 @@ def conducted(
 
     wanted = [REFERENCE, *(stage for of_case in stages.values() for stage in of_case)]
     machines = {name: device.facts() for name, device in remote.items()}
-    networks = [of_case.network for of_case in stages.values()]
+    judged = [stage for of_case in stages.values() for stage in (of_case.eager, of_case.teacher) if stage]
+    networks = [stage.needs["network"] for stage in judged]
     known = trained_elsewhere(trained, networks, suite.name) if trained else {}
     outcomes = conduct(wanted, store, jobs or usable_cores(), count, known)
     return Finished(suite, tuple(cases), stages, outcomes, {}, made, machines)

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 @click.command("train")
 @click.argument("suite")
 @click.option("--quick", is_flag=True, help="The suite's [quick] variant.")
-@click.option("--only", multiple=True, metavar="AXIS=VALUE,...", help="Only the networks of these cases.")
+@click.option(
+    "--only", multiple=True, metavar="AXIS=VALUE,...", help="Only the students of these cases, and their teachers."
+)
 @click.option("--method", "methods", multiple=True, metavar="NAME|FILE.py:CLASS", help="Add a method's students.")
 @click.option("-o", "--option", "settings", multiple=True, metavar="KEY=VALUE", help="An option of the added method.")
 @click.option("--seeds", metavar="0,1,2|0-9", help="Other seeds than the suite's.")
@@ -37,7 +39,7 @@ def command(
     train_device: str | None,
     store: Path | None,
 ) -> int:
-    """Train the networks of SUITE into the store, and neither lower nor measure: executorch is not needed.
+    """Train the networks of SUITE into the store, teachers too, and neither lower nor measure: needs no executorch.
 
     Copy the store to the machine that measures; there `kdbench run SUITE --trained COPY` does the rest. Ctrl-C loses
     nothing that is trained; the same command goes on.
@@ -54,12 +56,14 @@ def command(
     declared = read_suite(suite_path(suite), quick=quick)
     chosen = varied(declared, methods=methods, options=settings, seeds=seeds, train_device=train_device)
     cases = select(cases_of(chosen), ",".join(only)) if only else cases_of(chosen)
+    pairs = {case.pair.id for case in cases}  # whose teachers every student is held against
+    cases = (*(case for case in cases_of(chosen) if case.is_teacher and case.pair.id in pairs), *cases)
     place = store or default_store()
     with Progress(sys.stderr) as progress:
         outcomes = students(chosen, cases, Store(place), jobs, progress)
     networks = {one.key: one for one in outcomes.values() if isinstance(one, Artefact)}
     seconds = sum(network.json("network.json")["seconds"] for network in networks.values())
-    click.echo(f"{len(networks)} networks, {seconds:.0f} s of training, in {place}")
+    click.echo(f"{len(networks)} network{'s' * (len(networks) != 1)}, {seconds:.0f} s of training, in {place}")
     failed = {
         one.id: f"{case}: {one.status}: {one.reason}" for case, one in outcomes.items() if isinstance(one, Failed)
     }

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 _LISTED = 12
 
-_ADDING = ("--method", "-o", "--option", "--tuned")
-"""The options of ``kdbench run`` that add methods to those of the suite."""
+_DECIDING = ("--method", "-o", "--option", "--tuned", "--train-device", "--trained")
+"""The options of ``kdbench run`` that decide what a case is: what they add to the suite's methods, and what trains."""
 
 
 def matching(name: str, known: Sequence[str]) -> list[str]:
@@ -71,7 +71,7 @@ def again(run: Run, record: Record) -> str:
     """The command that makes a case's program anew, as half a sentence."""
     suite, *variants = run.name.split("@")
     words = ["kdbench", "run", suite, *(["--quick"] if "quick" in variants else [])]
-    words += _added(run.provenance.command)
+    words += _decided(run.provenance.command)
     if record.method != TEACHER and "--seeds" in run.provenance.command:
         words += ["--seeds", str(record.seed)]
     only = {"pair": record.pair, "method": record.method, "target": record.target, "seed": record.seed}
@@ -79,13 +79,13 @@ def again(run: Run, record: Record) -> str:
     return f"make it again with: {shlex.join(words)}"
 
 
-def _added(command: Sequence[str]) -> Iterator[str]:
-    """What a run's command added to its suite's methods: all of it, since a case is chosen by its label."""
+def _decided(command: Sequence[str]) -> Iterator[str]:
+    """What a run's command decided: methods, all of them since a case is chosen by its label, and what trains."""
     words = iter(command)
     for word in words:
-        if word in _ADDING:
+        if word in _DECIDING:
             yield from (word, next(words, ""))
-        elif word.startswith(tuple(f"{flag}=" for flag in _ADDING)):
+        elif word.startswith(tuple(f"{flag}=" for flag in _DECIDING)):
             yield word
 
 

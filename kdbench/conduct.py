@@ -42,7 +42,7 @@ def conduct(
     store: Store,
     jobs: int,
     listen: Listener,
-    known: Mapping[str, Artefact] = MappingProxyType({}),
+    known: Mapping[str, Outcome] = MappingProxyType({}),
 ) -> dict[str, Outcome]:
     """The outcome of every stage, and of those they need, by stage id; of some it is ``known`` already.
 
@@ -74,8 +74,8 @@ def conduct(
                     continue
                 artefacts = {name: outcome for name, outcome in inputs.items() if isinstance(outcome, Artefact)}
                 key = stage.key(artefacts)
-                if found := known.get(stage.id) or store.get(stage.kind, key):
-                    settle(stage, found, "found")
+                if outcome := known.get(stage.id) or store.get(stage.kind, key):
+                    settle(stage, outcome, "failed" if isinstance(outcome, Failed) else "found")
                 else:
                     ready.append((stage, Order(stage.id, stage.kind, MODULES[stage.kind], key, stage.spec, artefacts)))
             while ready and workers.free:

@@ -92,7 +92,7 @@ def select(cases: Sequence[Case], only: str) -> tuple[Case, ...]:
 
 @dataclass(frozen=True)
 class Ground:
-    """What keys need to know of the world: the data's hashes, what trains each role, the devices' runtimes."""
+    """What keys need to know of the world: the data's hashes, what trains and what lowers, the devices' runtimes."""
 
     data: Mapping[str, str]
     processors: Mapping[str, str]
@@ -180,7 +180,7 @@ def _target(name: str) -> dict[str, str]:
 
 def _ground(target: Target, ground: Ground) -> dict[str, Any]:
     """What decides a target's programs besides what decides all targets'; most have nothing of the kind."""
-    found: dict[str, Any] = {"processor": ground.processors["student"]} if target.tied else {}
+    found: dict[str, Any] = {"processor": ground.processors["lowering"]} if target.tied else {}
     return found | ({"libraries": {name: _version(name) for name in target.libraries}} if target.libraries else {})
 
 

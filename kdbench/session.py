@@ -118,7 +118,7 @@ def conducted(
     _check_options(suite, cases, datasets)
     ground = Ground(
         data={name: dataset.sha256 for name, dataset in datasets.items()},
-        processors=_processors(suite) if trained is None else dict.fromkeys(suite.recipes, processor()),
+        processors=_processors(suite) if trained is None else dict.fromkeys((*suite.recipes, "lowering"), processor()),
         runtimes={name: device.runtime for name, device in devices.items()},
     )
     stages = {case.id: stages_of(case, suite, ground) for case in cases}
@@ -133,7 +133,7 @@ def conducted(
     machines = {name: device.facts() for name, device in remote.items()}
     judged = [stage for of_case in stages.values() for stage in (of_case.eager, of_case.teacher) if stage]
     networks = [stage.needs["network"] for stage in judged]
-    known = trained_elsewhere(trained, networks, suite.name) if trained else {}
+    known = trained_elsewhere(Store(trained), store, networks) if trained else {}
     outcomes = conduct(wanted, store, jobs or usable_cores(), count, known)
     return Finished(suite, tuple(cases), stages, outcomes, {}, made, machines)
 
@@ -243,8 +243,8 @@ def _check_options(suite: Suite, cases: Sequence[Case], datasets: Mapping[str, D
 
 
 def _processors(suite: Suite) -> dict[str, str]:
-    """What trains each role's networks, as far as it decides bits."""
-    return {role: processor(recipe.device) for role, recipe in suite.recipes.items()}
+    """What trains each role's networks, and lowers, as far as it decides bits."""
+    return {role: processor(recipe.device) for role, recipe in suite.recipes.items()} | {"lowering": processor()}
 
 
 def timing_items(dataset: Dataset, task: str) -> tuple[NDArray[np.float32], ...]:

@@ -10,7 +10,7 @@ import re
 import shutil
 import tempfile
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,19 +90,38 @@ class Store:
 
     def get(self, kind: str, key: str) -> Artefact | None:
         """The artefact of a key; None if there is none or if a file's hash no longer matches (it is then removed)."""
+        there, found = self._folder(kind, key).exists(), self.whole(kind, key)
+        if there and found is None:
+            shutil.rmtree(self._folder(kind, key), ignore_errors=True)
+        return found
+
+    def whole(self, kind: str, key: str) -> Artefact | None:
+        """The artefact of a key, every file of it being as it was written; None, and nothing is done, if it is not."""
         folder = self._folder(kind, key)
         try:
             manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
             artefact = Artefact(kind, key, folder, manifest["spec"], manifest["inputs"], manifest["files"])
             if all(file_sha256(folder / name) == digest for name, digest in artefact.files.items()):
                 return artefact
-        except (FileNotFoundError, NotADirectoryError):
-            if not folder.exists():
-                return None
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError, AttributeError):
             pass
-        shutil.rmtree(folder, ignore_errors=True)
         return None
+
+    def adopt(self, artefact: Artefact, spec: Mapping[str, Any]) -> Artefact:
+        """An artefact of another store in this one too, known by ``spec`` from now on.
+
+        Raises:
+            MeasureError: the store cannot be written.
+        """
+        with self.locked(artefact.kind, artefact.key):
+            if (known := self.get(artefact.kind, artefact.key)) is not None:
+                return replace(known, spec=spec)
+            with self.making(artefact.kind, artefact.key, spec, artefact.inputs) as out, _writing(self.root):
+                for name in artefact.files:
+                    shutil.copyfile(artefact.path(name), out / name)
+        found = self.get(artefact.kind, artefact.key)
+        assert found is not None, "what was just written is there"
+        return found
 
     @contextmanager
     def locked(self, kind: str, key: str) -> Iterator[None]:

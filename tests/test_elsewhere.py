@@ -1,14 +1,14 @@
 import json
-import re
 import shutil
 from datetime import UTC, datetime
 
 import pytest
 
-from kdbench.elsewhere import trained_elsewhere
+from kdbench.data.named import dataset_named
+from kdbench.elsewhere import LACKING, trained_elsewhere
 from kdbench.errors import UsageError
 from kdbench.frame import frame, summary
-from kdbench.plan import cases_of, select
+from kdbench.plan import Ground, cases_of, select, stages_of
 from kdbench.rows import run_of
 from kdbench.session import conducted, students
 from kdbench.stage import Stage
@@ -42,92 +42,156 @@ def gpus(suite, cases, tmp_path_factory):
 
 
 @pytest.fixture
-def filled(gpus, tmp_path):
+def there(gpus, tmp_path):
     """A copy of it here."""
-    return shutil.copytree(gpus, tmp_path / "elsewhere")
+    return shutil.copytree(gpus, tmp_path / "there")
+
+
+@pytest.fixture(scope="module")
+def stages(suite, cases):
+    roles = ("teacher", "student", "lowering")
+    ground = Ground({"digits": dataset_named("digits").sha256}, dict.fromkeys(roles, "here"), {"host": "native"})
+    return {case.method.label: stages_of(case, suite, ground).network for case in cases}
 
 
 def edit(path, **changes):
     table = json.loads(path.read_text())
-    path.write_text(json.dumps(table | {key: change(table[key]) for key, change in changes.items()}))
+    path.write_text(json.dumps(table | {key: change(table.get(key)) for key, change in changes.items()}))
 
 
-def retold(folder, **facts):
-    """Other facts of a training, with the hash that the manifest holds of them."""
-    edit(folder / "network.json", **{key: lambda _old, new=new: new for key, new in facts.items()})
-    digest = file_sha256(folder / "network.json")
-    edit(folder / "artefact.json", files=lambda files: files | {"network.json": digest})
+def retold(folder, name="network.json", **facts):
+    """Another file beside the weights, with the hash that the manifest holds of it."""
+    edit(folder / name, **{key: lambda _old, new=new: new for key, new in facts.items()})
+    digest = file_sha256(folder / name)
+    edit(folder / "artefact.json", files=lambda files: files | {name: digest})
 
 
-def test_a_run_takes_every_network_from_there_and_says_what_trained_it(suite, cases, filled, tmp_path):
-    events = []
-    finished = conducted(suite, cases, Store(tmp_path / "here"), 1, events.append, filled)
-    networks = {finished.artefact(finished.stages[case.id].network).folder for case in cases}
-    assert len(networks) == 3
-    assert all(folder.is_relative_to(filled) for folder in networks)
+def of(there, label):
+    """The folder of a network."""
+    specs = {path.parent: json.loads(path.read_text())["spec"] for path in there.glob("network/*/*/artefact.json")}
+    role, use = ("teacher", "scratch") if label == "teacher" else ("student", label)
+    return next(path for path, spec in specs.items() if (spec["role"], spec["method"]["use"]) == (role, use))
+
+
+def taken(there, stages):
+    """What is said of each network: where it lies here, or why it is not there."""
+    outcomes = trained_elsewhere(Store(there), Store(there.parent / "here"), stages.values())
+    found = {label: outcomes[stage.id] for label, stage in stages.items()}
+    return {
+        label: getattr(one, "reason", "") or one.folder.relative_to(there.parent).parts[0]
+        for label, one in found.items()
+    }
+
+
+HERE = {"teacher": "here", "scratch": "here", "kd": "here"}
+
+
+def test_a_run_takes_every_network_from_there_and_says_what_trained_it(suite, cases, there, tmp_path):
+    events, here = [], Store(tmp_path / "here")
+    finished = conducted(suite, cases, here, 1, events.append, there)
     assert not [event for event in events if event.kind == "made" and event.stage == "network"]
     run, _ = run_of(finished, suite, ("kdbench",), datetime.now(UTC))
     assert {record.status for record in run.records} == {"ok"}
     assert {(network.processor, network.torch) for network in run.networks} == {(GPU, "2.99.0+cu130")}
     assert set(frame([run])["trained_on"]) == {GPU}
     assert f"trained on {GPU}" in table_of(summary(frame([run]))).sections[0].source
+    shutil.rmtree(there)
+    for network in run.networks:
+        assert here.find("network", "weights.safetensors", network.checkpoint_sha256).spec["processor"] == GPU
 
 
-def refused(suite, cases, root):
-    with pytest.raises(UsageError) as caught:
-        conducted(suite, cases, Store(root.parent / "here"), 2, lambda _event: None, root)
-    return str(caught.value)
+def test_what_lies_there_is_brought_here_and_stays_there(there, stages):
+    before = {path: path.read_bytes() for path in there.rglob("*") if path.is_file()}
+    assert taken(there, stages) == HERE
+    assert {path: path.read_bytes() for path in there.rglob("*") if path.is_file()} == before
+    assert taken(there, stages) == HERE
 
 
-def test_what_is_not_there_is_told_before_anything_is_made(suite, cases, filled):
-    student = next(path for path in filled.glob("network/*/*/artefact.json") if named(path, "kd"))
-    edit(student, spec=lambda spec: spec | {"seed": 7})
-    what = f"--trained: {filled} lacks 1 of 3 networks, such as that to train kd s0; kdbench train tiny --store ..."
-    assert refused(suite, cases, filled).startswith(what)
-    assert not (filled.parent / "here").exists()
+def test_a_network_that_is_not_there_has_failed_and_the_others_have_not(there, stages):
+    edit(of(there, "kd") / "artefact.json", spec=lambda spec: spec | {"seed": 7})
+    assert taken(there, stages) == HERE | {"kd": LACKING}
 
 
-def named(path, method):
-    return json.loads(path.read_text())["spec"]["method"]["use"] == method
+def test_a_student_of_another_teacher_is_another_network(there, stages):
+    edit(of(there, "kd") / "artefact.json", inputs=lambda inputs: inputs | {"teacher": "0" * 64})
+    assert taken(there, stages) == HERE | {"kd": LACKING}
 
 
-def test_a_student_of_another_teacher_is_another_network(suite, cases, filled):
-    student = next(path for path in filled.glob("network/*/*/artefact.json") if named(path, "kd"))
-    edit(student, inputs=lambda inputs: inputs | {"teacher": "0" * 64})
-    assert "lacks 1 of 3 networks, such as that to train kd s0" in refused(suite, cases, filled)
+def test_without_its_teacher_a_student_is_of_no_use(there, stages):
+    shutil.rmtree(of(there, "teacher"))
+    assert taken(there, stages) == {"teacher": LACKING, "scratch": "here", "kd": LACKING}
 
 
-def test_a_lost_teacher_is_told_with_its_students(suite, cases, filled):
-    teacher = next(
-        path
-        for path in filled.glob("network/*/*/artefact.json")
-        if json.loads(path.read_text())["spec"]["role"] == "teacher"
-    )
-    teacher.unlink()
-    assert "lacks 2 of 3 networks, such as that to train teacher" in refused(suite, cases, filled)
+def test_networks_of_another_version_of_the_training_are_not_taken(there, stages):
+    for label in HERE:
+        retold(of(there, label), version=VERSION - 1)
+    with pytest.raises(UsageError, match=r"^--trained: .*there holds none of these networks; kdbench train makes them"):
+        taken(there, stages)
 
 
-def test_networks_of_another_version_of_the_training_are_not_taken(suite, cases, filled):
-    for manifest in filled.glob("network/*/*/artefact.json"):
-        retold(manifest.parent, version=VERSION - 1)
-    assert "lacks 3 of 3 networks" in refused(suite, cases, filled)
+def test_those_that_do_not_say_their_version_are_of_the_third(there, stages, monkeypatch):
+    folder = of(there, "kd")
+    table = json.loads((folder / "network.json").read_text())
+    (folder / "network.json").write_text(json.dumps({key: value for key, value in table.items() if key != "version"}))
+    retold(folder)
+    assert taken(there, stages) == HERE
+    monkeypatch.setattr("kdbench.training.network.VERSION", 4)
+    retold(of(there, "scratch"), version=4)
+    assert taken(there, {"scratch": stages["scratch"], "kd": stages["kd"]}) == {"scratch": "here", "kd": LACKING}
 
 
-def test_two_of_one_network_are_a_question(suite, cases, filled):
-    first = next(path.parent for path in filled.glob("network/*/*/artefact.json") if named(path, "scratch"))
-    second = shutil.copytree(first, filled / "network/ff" / ("f" * 64))
+def test_two_of_one_network_are_a_question(there, stages):
+    first = of(there, "scratch")
+    second = shutil.copytree(first, there / "network/ff" / ("f" * 64))
     retold(second, torch="2.98.0")
-    message = refused(suite, cases, filled)
-    assert re.search(
-        r"has 2 networks to train \S+ \S+: one by cuda Made-Up 100 sm_90 with torch 2\.9.* and one", message
+    with pytest.raises(
+        UsageError, match=r"--trained: there are 2 networks to train scratch s0: .*; move one away$"
+    ) as caught:
+        taken(there, stages)
+    assert str(first) in str(caught.value)
+    assert str(second) in str(caught.value)
+
+
+def cut_off(folder):
+    (folder / "artefact.json").write_text((folder / "artefact.json").read_text()[:50])
+
+
+def without_a_spec(folder):
+    (folder / "artefact.json").write_text("[1]")
+
+
+def damaged(folder):
+    (folder / "weights.safetensors").write_bytes(b"half")
+
+
+def half_copied(folder):
+    (folder / "weights.safetensors").unlink()
+
+
+def untold(folder):
+    edit(folder / "artefact.json", files=lambda files: {name: files[name] for name in files if name != "network.json"})
+
+
+def of_another_architecture(folder):
+    retold(folder, "architecture.json", architecture={"name": "/there/evil.py:Net", "options": {}})
+
+
+@pytest.mark.parametrize("harm", [cut_off, without_a_spec, damaged, half_copied, untold, of_another_architecture])
+def test_what_is_not_whole_is_lacking_and_left_as_it_is(there, stages, harm):
+    folder = of(there, "scratch")
+    harm(folder)
+    left = sorted(path.name for path in folder.iterdir())
+    assert taken(there, stages) == HERE | {"scratch": LACKING}
+    assert sorted(path.name for path in folder.iterdir()) == left
+
+
+def test_a_plug_in_is_known_by_its_file_and_found_where_it_lies_here(there, stages):
+    digest = "d" * 64
+    edit(
+        of(there, "scratch") / "artefact.json",
+        spec=lambda spec: spec | {"method": {"use": "/there/m.py:M", "options": {}, "digest": digest}},
     )
-
-
-def test_a_plug_in_is_known_by_its_file_and_not_by_its_place(filled):
-    spec = json.loads(next(filled.glob("network/*/*/artefact.json")).read_text())["spec"]
-    assert spec["method"]["digest"] == ""
-    there = Stage("network", "train", spec | {"method": {"use": "/there/m.py:M", "options": {}, "digest": "d" * 64}})
-    manifest = next(filled.glob("network/*/*/artefact.json"))
-    edit(manifest, spec=lambda _spec: dict(there.spec), inputs=lambda _inputs: {})
-    here = Stage("network", "train", there.spec | {"method": {"use": "m.py:M", "options": {}, "digest": "d" * 64}})
-    assert trained_elsewhere(filled, [here], "tiny")[here.id].folder == manifest.parent
+    spec = stages["scratch"].spec
+    mine = Stage("network", "train M", spec | {"method": {"use": "m.py:M", "options": {}, "digest": digest}})
+    found = trained_elsewhere(Store(there), Store(there.parent / "here"), [mine])[mine.id]
+    assert (found.spec["method"]["use"], found.spec["processor"]) == ("m.py:M", GPU)

@@ -45,7 +45,7 @@ def made(tmp_path_factory):
     )
     [case] = select(cases_of(suite), "method=scratch,seed=0")
     runtime = load("devices", "host")("host").runtime
-    processors = dict.fromkeys(("teacher", "student"), processor())
+    processors = dict.fromkeys(("teacher", "student", "lowering"), processor())
     stages = stages_of(case, suite, Ground({"digits": digits().sha256}, processors, {"host": runtime}))
     store = Store(folder / "store")
     network = stored(store, stages.network, {})

@@ -10,7 +10,11 @@ from kdbench.plan import Ground, cases_of, select, stages_of
 from kdbench.suite_file import read_suite, suite_path
 from kdbench.variant import with_devices, with_methods, with_seeds, with_train_device
 
-GROUND = Ground(data={"digits": "d" * 64}, processors={"teacher": "cpu", "student": "cpu"}, runtimes={"host": "native"})
+GROUND = Ground(
+    data={"digits": "d" * 64},
+    processors=dict.fromkeys(("teacher", "student", "lowering"), "cpu"),
+    runtimes={"host": "native"},
+)
 
 
 @pytest.fixture(scope="module")

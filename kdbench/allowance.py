@@ -8,6 +8,12 @@ from kdbench.catalog import suggestion
 from kdbench.errors import UsageError
 from kdbench.measures.metric import METRICS
 
+MARGIN = 0.005
+"""How far quality may fall, if nothing else is said: half a point."""
+
+EFFECT = 0.005
+"""The least slow-down that anyone is told of, as a share."""
+
 
 def allowance(text: str) -> tuple[str, float]:
     """The exact metric and the share of its old value that ``METRIC=PERCENT%`` names. Raises UsageError."""

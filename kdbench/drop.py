@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from kdbench import stats
+from kdbench.allowance import MARGIN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,9 +24,6 @@ LEVEL = 0.01
 
 POWER = 0.8
 """How often the smallest drop that is named would have been shown."""
-
-MARGIN = 0.005
-"""How far quality may fall, if nothing else is said: half a point."""
 
 CONFIDENCE = 0.95
 """Of the upper end of a drop that is held against the margin."""

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from kdbench import drop
+from kdbench.allowance import MARGIN
 from kdbench.budgets import ended, judged_budgets
-from kdbench.drop import MARGIN
 from kdbench.likeness import ONE_RUNTIME, apart, speed_note, suspects_of
 from kdbench.measures.metric import METRICS
 from kdbench.verdict import Comparison, Verdict, Word
@@ -191,6 +191,11 @@ def _over_seeds(case: str, metric: str, pairs: Sequence[tuple[Record, Record]], 
     record = pairs[0][1]
     if metric != record.quality:
         yield _followed(case, metric, before, after, rules)
+        return
+    if len(sizes := {one.test_items for pair in pairs for one in pair}) > 1:
+        yield Verdict(
+            case, metric, "incomparable", before, after, f"judged on {' and on '.join(map(str, sorted(sizes)))} items"
+        )
         return
     sign = 1 if METRICS[metric].better == "higher" else -1
     of = drop.of_seeds(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from kdbench.catalog import suggestion
-from kdbench.errors import KdbenchError, UsageError
+from kdbench.errors import KdbenchError, MeasureError, UsageError
 from kdbench.suite_file import read_suite
 from kdbench.variant import varied
 
@@ -99,7 +99,10 @@ def _show(findings: Findings, reporter: pytest.TerminalReporter) -> None:
 
         reporter.section(f"kdbench: {run.name} against its baseline")
         reporter.write(terminal(findings.comparison))
-        to_github(findings.comparison, reporter.write_line)
+        try:
+            to_github(findings.comparison, reporter.write_line)
+        except MeasureError as error:
+            reporter.write_line(str(error), red=True)
 
 
 def harness(config: pytest.Config, arguments: Sequence[str]) -> Harness:
@@ -195,13 +198,14 @@ def _judge(suite: Suite, config: pytest.Config) -> Judge | None:
     from kdbench.side import side
 
     allowances = dict(allowance.allowance(text) for text in option.kdbench_allow or ())
-    margin = allowance.margin("0.5" if option.kdbench_margin is None else option.kdbench_margin)
+    margin = allowance.MARGIN if option.kdbench_margin is None else allowance.margin(option.kdbench_margin)
     base = side(option.kdbench_baseline, Path(option.kdbench_results or default_results()), suite.name)
     if why := apart(base.run.suite, suite.model_dump(mode="json")):
         raise UsageError(f"--baseline {option.kdbench_baseline}: {why}")
     if option.kdbench_exact:
         return Judge(base, allowances, margin, None)
-    return Judge(base, allowances, margin, allowance.effect(option.kdbench_slower or "0.5%"))
+    effect = allowance.EFFECT if option.kdbench_slower is None else allowance.effect(option.kdbench_slower)
+    return Judge(base, allowances, margin, effect)
 
 
 def _jobs(text: str | None) -> int | None:

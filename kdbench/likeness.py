@@ -84,14 +84,16 @@ def moved_structures(base: Run, new: Run) -> dict[tuple[str, str, str], str]:
     another executorch, installed here or in a device's own runner, every program may run otherwise.
     """
     met, installed = met_structures(base, new), (run.provenance.libraries.get("executorch") for run in (base, new))
-    old, now = ({speed.device: speed.runtime for speed in run.speeds if speed.runtime} for run in (base, new))
+    old, now = runtimes_of(base), runtimes_of(new)
     if len(set(installed)) > 1:
         return met
-    return {
-        key: case
-        for key, case in met.items()
-        if key[0] != key[1] or old.get(key[2], "") != now.get(key[2], old.get(key[2], ""))
-    }
+    changed = {device for device in old.keys() & now.keys() if old[device] != now[device]}
+    return {key: case for key, case in met.items() if key[0] != key[1] or key[2] in changed}
+
+
+def runtimes_of(run: Run) -> dict[str, str]:
+    """What ran the programs of a run, by device; where it does not say so (an older one), what timed them."""
+    return run.runtimes or {speed.device: speed.runtime for speed in run.speeds if speed.runtime}
 
 
 ONE_RUNTIME = "both on the executorch that is installed"

@@ -106,8 +106,7 @@ class Performance:
         # Imported here, not above: collecting needs none of it.
         from kdbench.budgets import judged_budgets
         from kdbench.cli.progress import Progress
-        from kdbench.gate import compare
-        from kdbench.rematch import rematches
+        from kdbench.contest import contest
         from kdbench.results import check_writable, save
         from kdbench.review import by_case
         from kdbench.rows import run_of
@@ -134,18 +133,20 @@ class Performance:
         samples = {key: timing.samples for key, timing in finished.speeds.items()}
         comparison = None
         if self.judge:
-            right = self.judge.base.correct(), {case: item.correct for case, item in items.items()}
             judge = self.judge
             unlimited = run.model_copy(update={"suite": run.suite | {"budgets": {}}})  # budgets have items of their own
-            store, effect = Store(places.store), judge.effect
             try:
-                again = rematches(judge.base, Side(folder, run), store, effect=effect) if effect is not None else {}
+                comparison = contest(
+                    judge.base,
+                    Side(folder, unlimited),
+                    places.store,
+                    judge.allowances,
+                    margin=judge.margin,
+                    effect=judge.effect,
+                )
             except MeasureError as error:
                 self.failure = str(error)
                 return
-            comparison = compare(
-                judge.base.run, unlimited, judge.allowances, right=right, margin=judge.margin, rematched=again
-            )
         records = {record.case: record for record in run.records}
         compared = by_case(comparison, list(records)) if comparison else {}
         self.findings = Findings(run, folder, samples, records, verdicts, comparison, compared)

@@ -187,7 +187,10 @@ class Record(Fact):
 
 
 class Run(Fact):
-    """The records of one execution of a suite, part of it if ``partial``; a sitting a device that was timed."""
+    """The records of one execution of a suite, part of it if ``partial``; a sitting a device that was timed.
+
+    ``runtimes``: what ran the programs, by device.
+    """
 
     schema_version: Literal[1] = SCHEMA_VERSION
     id: str
@@ -198,6 +201,7 @@ class Run(Fact):
     networks: tuple[Network, ...]
     speeds: tuple[Speed, ...]
     sittings: tuple[Sitting, ...] = ()
+    runtimes: dict[str, str] = {}
     provenance: Provenance
 
     @field_validator("suite")

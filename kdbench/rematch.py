@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from kdbench.allowance import EFFECT
 from kdbench.devices.device import Counter, device_named
 from kdbench.errors import KdbenchError, UsageError
 from kdbench.growth import Growth, growths
 from kdbench.likeness import met_structures, moved_structures
 from kdbench.measures.duel import Apart, Duellists, Together
-from kdbench.slowdown import EFFECT, Judged, judge
+from kdbench.slowdown import Judged, judge
 from kdbench.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -99,7 +101,8 @@ def fought(
 ) -> dict[str, Rematch]:
     """What is said of every duel on a device, by its name; ``runtime`` is where base runs, if not there too."""
     ground = Apart(runtime, device) if runtime else Together(device)
-    speeds = judge(ground, duels, effect=effect, threads=threads, tell=tell)
+    # Orders of one comparison are not those of the next, else what a place in them does would be a bias of all.
+    speeds = judge(ground, duels, effect=effect, threads=threads, seed=secrets.randbelow(2**20), tell=tell)
     memory = growths(runtime or device, device, duels, threads, tell)
     return {name: Rematch(speeds[name], memory[name]) for name in duels}
 

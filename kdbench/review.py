@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
-from kdbench.errors import MeasureError
+from kdbench.errors import EXIT_OK, MeasureError
 from kdbench.gate import FOLLOWED
 from kdbench.tables import plain
+from kdbench.verdict import EXIT_CODES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 ORDER = ("regressed", "incomparable", "noisy", "no-baseline", "inconclusive", "improved", "ok")
 """Verdicts as people read them, the worst first."""
 
-FAILING = frozenset({"regressed", "incomparable", "noisy", "no-baseline"})
+FAILING = frozenset(word for word, code in EXIT_CODES.items() if code != EXIT_OK)
 """What a test that reports a verdict fails by; ``inconclusive`` is skipped, so that it is seen."""
 
 _SEED = re.compile(r"/s\d+/(?=[^/]*$)")

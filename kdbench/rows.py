@@ -60,6 +60,7 @@ def run_of(
         networks=tuple(_networks(finished).values()),
         speeds=tuple(timing.speed for timing in finished.speeds.values()),
         sittings=tuple({each.device: each for timing in finished.speeds.values() if (each := timing.sitting)}.values()),
+        runtimes=_runtimes(finished),
         provenance=Provenance(
             kdbench=libraries()["kdbench"],
             commit=head,
@@ -72,6 +73,12 @@ def run_of(
         ),
     )
     return run, items
+
+
+def _runtimes(finished: Finished) -> dict[str, str]:
+    """What ran the programs of each device."""
+    ran = [stages.outputs.spec for case in finished.cases if (stages := finished.stages[case.id]).outputs]
+    return {spec["device"]: spec["runtime"] for spec in ran if "runtime" in spec}
 
 
 def _evidence(finished: Finished, case: Case, task: Task) -> Evidence:

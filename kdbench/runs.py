@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kdbench.allowance import EFFECT, MARGIN
 from kdbench.errors import UsageError
 from kdbench.records import read_run
 from kdbench.results import check_writable, default_results, find_run, save
@@ -154,18 +155,28 @@ def compare(
     new: StoredRun | Path | str,
     *,
     allow: Mapping[str, float] | None = None,
+    margin: float = MARGIN,
+    slower: float | None = EFFECT,
+    store: Path | str | None = None,
     results: Path | str | None = None,
 ) -> Comparison:
     """What has changed from ``base`` to ``new``, as ``kdbench compare``: verdicts, and the exit code they share.
 
-    ``allow``: by exact metric, the share of its old value by which it may grow worse.
+    ``allow``: by exact metric, the share of its old value by which it may grow worse; ``margin``: the share by which
+    quality may fall; ``slower``: the least slow-down that counts, as a share: programs whose structure changed are run
+    side by side, with those that ``store`` keeps. None runs nothing.
 
     Raises:
         UsageError: no such run.
+        MeasureError: a program cannot be run by anything here.
     """
-    from kdbench.gate import compare as judged
+    from kdbench.contest import contest
+    from kdbench.side import Side
+    from kdbench.store import default_store
 
-    return judged(opened(base, results).record, opened(new, results).record, allow)
+    before, after = (Side(run.folder, run.record) for run in (opened(base, results), opened(new, results)))
+    place = Path(store) if store else default_store()
+    return contest(before, after, place, allow, margin=margin, effect=slower)
 
 
 def report(

@@ -24,15 +24,13 @@ import numpy as np
 from scipy import special
 
 from kdbench import stats
+from kdbench.allowance import EFFECT
 from kdbench.errors import StageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from kdbench.measures.duel import Bout, Duellists, Ground
-
-EFFECT = 0.005
-"""The least slow-down that anyone is told of, as a share."""
 
 LEVEL = 0.01
 """How often programs of which none became slower may hold one that is called so."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kdbench.allowance import EFFECT
 from kdbench.devices.device import Counter
 from kdbench.errors import UsageError
 from kdbench.gate import fact
 from kdbench.likeness import ONE_RUNTIME, served
 from kdbench.lowering.contents import read_contents
 from kdbench.rematch import duel, fought, opened, unjudged
-from kdbench.slowdown import EFFECT
 from kdbench.verdict import Comparison, Verdict
 
 if TYPE_CHECKING:

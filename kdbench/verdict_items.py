@@ -10,7 +10,7 @@ from kdbench.measures.metric import METRICS
 from kdbench.review import FAILING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container, Sequence
     from pathlib import Path
 
     from kdbench.performance import Judge, Performance
@@ -60,13 +60,22 @@ class VerdictItem(pytest.Item):
     def _verdicts(self) -> Sequence[Verdict]:
         findings = self.performance.findings
         assert findings is not None, "verdicts are reported after their session's stages ran"
-        mine = findings.compared.get(self.case.id, ())
-        if self.metric != STATUS:
-            return [verdict for verdict in mine if verdict.metric == self.metric]
         judge = self.performance.judge
         assert judge is not None
-        others = set(judged_metrics(judge, self.case.id).values()) - {STATUS}
-        return [verdict for verdict in mine if verdict.metric not in others]
+        elsewhere = set(judged_metrics(judge, self.case.id).values())
+        return reported(self.metric, findings.compared.get(self.case.id, ()), elsewhere)
+
+
+def reported(metric: str, verdicts: Sequence[Verdict], metrics: Container[str]) -> list[Verdict]:
+    """What the item of a case for ``metric`` reports, among ``metrics`` that have items: what is said of it.
+
+    Where the case has failed, nothing is said of its figures and each item reports that. The item for how the case
+    ended reports what has no item of its own, too.
+    """
+    if metric == STATUS:
+        return [verdict for verdict in verdicts if verdict.metric == STATUS or verdict.metric not in metrics]
+    ended = [verdict for verdict in verdicts if verdict.metric == STATUS and verdict.verdict in FAILING]
+    return [verdict for verdict in verdicts if verdict.metric == metric] or ended
 
 
 class LostCases(pytest.Item):

@@ -102,6 +102,15 @@ def test_a_retrained_student_is_judged_over_seeds_only():
     )
 
 
+def test_retrained_students_of_another_test_set_are_incomparable():
+    new = retrained(base(), (1, 2, 3))
+    for seed in range(3):
+        case = KD8.replace("s0", f"s{seed}")
+        new = made_up.with_record(new, case, details={"test_items": 400, "quality": "accuracy"})
+    said = the(compare(base(), new), PAIR8, "accuracy")
+    assert (said.verdict, said.reason) == ("incomparable", "judged on 360 and on 400 items")
+
+
 def test_two_retrained_seeds_prove_nothing():
     two = compare(base(), retrained(base(), (-20, -20)))
     assert shown(two) == [(PAIR8, "accuracy", "inconclusive")]

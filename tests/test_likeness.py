@@ -48,6 +48,14 @@ def test_only_structures_that_changed_may_run_otherwise():
     assert len(moved_structures(base(), upgraded)) == 6
 
 
+def test_what_ran_the_programs_counts_where_both_sides_say_it():
+    timeless = base(speeds=())
+    assert moved_structures(timeless, base()) == moved_structures(base(), timeless) == {}
+    old, new = (base(speeds=(), runtimes={"host": name}) for name in ("native executorch-1.5.1", "python 1.5.1"))
+    assert moved_structures(old, old) == {}
+    assert len(moved_structures(old, new)) == len(moved_structures(old, base())) == 6
+
+
 def test_what_changed_of_a_board_is_suspect():
     board = {"cpu": "A72", "cores": 4, "kernel": "6.1", "governor": "ondemand"}
     whole = made_up.run()

@@ -3,12 +3,15 @@ import sys
 from html.parser import HTMLParser
 
 import made_up
+import numpy as np
 import pytest
 
 import kdbench
 from kdbench.errors import UsageError
 from kdbench.frame import CASE_COLUMNS
 from kdbench.measures.metric import METRICS
+from kdbench.npz import Items
+from kdbench.results import save
 
 
 @pytest.fixture
@@ -75,6 +78,24 @@ def test_runs_are_compared_by_name_or_as_they_are(results):
         v.metric == "size_bytes" and v.verdict == "regressed"
         for v in kdbench.compare("made~1", "made", allow={"size_bytes": 0.01}).verdicts
     )
+
+
+def test_python_judges_by_items_and_runs_what_changed_as_the_command_line_does(results, tmp_path):
+    case = "digits:resnet8-dscnn/kd/xnnpack-fp32/s0/host"
+    whole = made_up.run(id="20261125T000000Z-0000")
+    items = made_up.items(whole)
+    right = items[case].correct
+    items[case] = Items(items[case].predictions, right & (np.cumsum(right) > 60))
+    worse = made_up.with_record(
+        whole, case, metrics={"accuracy": float(items[case].correct.mean())}, structure="f" * 64
+    )
+    save(worse, made_up.samples(worse), items, results)
+    found = {(v.case, v.metric): v for v in kdbench.compare("made~1", "made", store=tmp_path / "store").verdicts}
+    assert found[case, "accuracy"].verdict == "regressed"
+    assert "60 items lost" in found[case, "accuracy"].reason
+    assert found[case, "latency_ms"].reason.startswith(f"speed not judged: the store {tmp_path / 'store'} lacks")
+    quiet = {v.metric for v in kdbench.compare("made~1", "made", slower=None).verdicts}
+    assert "latency_ms" not in quiet
 
 
 def test_what_is_not_allowed_is_an_error_before_anything_runs(tmp_path):

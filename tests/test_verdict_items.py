@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 
 import pytest
 
@@ -12,6 +13,8 @@ from kdbench.baseline import BASELINE_FILE, save_baseline
 from kdbench.records import read_items, read_run, run_text
 from kdbench.side import side
 from kdbench.store import Store, file_sha256
+from kdbench.verdict import Verdict
+from kdbench.verdict_items import reported
 
 SUITE = """
 version = 1
@@ -115,6 +118,17 @@ def test_a_session_in_which_nothing_changed_is_green_and_times_nothing(place):
     assert "kdbench: small against its baseline" in done.stdout
     newest = max(place.folder.glob("results/scratch/*/*/*/run.json"))
     assert read_run(newest.parent).speeds == ()
+
+
+def test_a_case_that_failed_fails_each_of_its_items():
+    ended = Verdict(S0, "status", "regressed", None, None, "was ok, now crashed: signal 11")
+    metrics = {"status", "size_bytes", "accuracy"}
+    assert reported("size_bytes", [ended], metrics) == reported("status", [ended], metrics) == [ended]
+    well = replace(ended, verdict="improved")
+    assert reported("size_bytes", [well], metrics) == []
+    grown, budget = (Verdict(S0, name, "regressed", 1.0, 2.0, "grew") for name in ("size_bytes", "latency_ms"))
+    assert reported("size_bytes", [grown, budget], metrics) == [grown]
+    assert reported("status", [grown, budget, well], metrics) == [budget, well]
 
 
 def test_growth_fails_its_item_alone_with_two_lines(place, tmp_path):

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from kdbench.devices.device import Device
-    from kdbench.rematch import Rematch
-    from kdbench.side import Side
     from kdbench.verdict import Comparison
 
 _PROGRAM = ".pte"
@@ -143,23 +141,17 @@ def _runs(
     store: Path | None,
     results: Path,
 ) -> Comparison:
-    from kdbench.drop import MARGIN
-    from kdbench.gate import compare
-    from kdbench.likeness import apart, served
+    from kdbench.allowance import MARGIN
+    from kdbench.contest import contest
     from kdbench.side import BASELINE, side
+    from kdbench.store import default_store
 
     named = None if base == BASELINE else side(base, results)  # whoever names two wrong ones hears of the first
     after = side(new, results)
     before = named or side(base, results, after.run.name)
-    right = before.correct(), after.correct()
-    rematched: Mapping[str, Rematch] = {}
-    runtime = _runtime(base_runtime)
-    if effect is not None and not apart(before.run.suite, after.run.suite):
-        rematched = _rematches(before, after, effect, runtime, store)
-    points = MARGIN if margin is None else margin
-    return compare(
-        before.run, after.run, allowances, right=right, margin=points, rematched=rematched, by=served(runtime)
-    )
+    points, place, runtime = MARGIN if margin is None else margin, store or default_store(), _runtime(base_runtime)
+    with _shown() as tell:
+        return contest(before, after, place, allowances, margin=points, effect=effect, runtime=runtime, tell=tell)
 
 
 def _runtime(folder: Path | None) -> Device | None:
@@ -169,21 +161,6 @@ def _runtime(folder: Path | None) -> Device | None:
     from kdbench.devices.host import host_with
 
     return cast("Device", host_with(folder))
-
-
-def _rematches(
-    before: Side, after: Side, effect: float, runtime: Device | None, store: Path | None
-) -> Mapping[str, Rematch]:
-    """What is said of structures that changed; torch is not imported where none did."""
-    from kdbench.likeness import moved_structures
-
-    if runtime is None and not moved_structures(before.run, after.run):
-        return {}
-    from kdbench.rematch import rematches
-    from kdbench.store import Store, default_store
-
-    with _shown() as tell:
-        return rematches(before, after, Store(store or default_store()), effect=effect, runtime=runtime, tell=tell)
 
 
 @contextmanager

@@ -179,19 +179,18 @@ class _Reader:
                 job.inputs.append(self._entry(self._number(items), self._number(arrays)))
             case ["load", program]:
                 job.steps.append(LoadStep(self._program(program)))
-            case ["predict", program, entry]:
-                job.steps.append(self._once(PredictStep(self._program(program), self._input(entry)), "predicted"))
-            case ["pace", program, entry, *limits]:
-                place, numbers = (self._program(program), self._input(entry)), map(self._number, limits)
-                job.steps.append(self._once(PaceStep(*place, *numbers), "paced"))
+            case ["predict" | "pace", program, entry, *limits]:
+                job.steps.append(self._fed(program, entry, limits))
             case ["memory", index]:
                 job.steps.append(MemoryStep(str(self._number(index))))
             case _:
                 job.steps.append(self._interleave(words))
 
-    def _once(self, step: PredictStep | PaceStep, done: str) -> PredictStep | PaceStep:
+    def _fed(self, program: str, entry: str, limits: list[str]) -> PredictStep | PaceStep:
+        place, numbers = (self._program(program), self._input(entry)), map(self._number, limits)
+        step, done = (PaceStep(*place, *numbers), "paced") if limits else (PredictStep(*place), "predicted")
         if any(isinstance(other, type(step)) and other.program == step.program for other in self._job.steps):
-            self._fail(f"program {step.program} is {done} twice")
+            self._fail(f"program {program} is {done} twice")
         return step
 
     def _entry(self, items: int, arrays: int) -> Entry:

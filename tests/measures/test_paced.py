@@ -3,6 +3,7 @@ import pytest
 
 from kdbench.devices.host import Host
 from kdbench.devices.job import Load, Pace, Series
+from kdbench.measures.latency import PACED, SUSTAINED
 from kdbench.measures.paced import measure_paced, paced, paced_job
 from kdbench.measures.speed import measure_speeds
 from kdbench.measures.timing_job import SpeedProgram
@@ -98,3 +99,24 @@ def test_a_speed_has_what_was_asked_for_and_nothing_else(tiny_program, other_pro
     plain = measured(QUICK.model_copy(update={"every_ms": None}))
     assert (plain.every_ms, plain.paced_samples) == (None, 0)
     assert "latency_paced_ms" not in plain.metrics
+
+
+class Counting:
+    """A device that counts: each inference takes one instruction of each kind."""
+
+    name, runtime, untimed = "counter", "none", "it has no clock"
+
+    def run(self, _job):
+        raise AssertionError
+
+    def count(self, _job):
+        return None, np.ones((10, 4), dtype=np.int64)
+
+
+def test_a_device_that_counts_says_why_it_has_no_pace(tiny_program):
+    protocol = QUICK.model_copy(update={"sustained_s": 60})
+    speed = measure_speeds(Counting(), {"a": subject(tiny_program)}, None, protocol)["a"].speed
+    asked = (*PACED, *SUSTAINED)
+    assert {name: speed.metrics[name] for name in asked} == dict.fromkeys(asked)
+    assert {name: speed.reasons[name] for name in asked} == dict.fromkeys(asked, "it has no clock")
+    assert speed.metrics["instructions"] == 1

@@ -45,10 +45,10 @@ TIMED = {
     "latency_paced_ms",
     "latency_paced_p90_ms",
     "latency_paced_ref",
-    "paced_ratio",
+    "paced_slowdown",
     "paced_late",
     "latency_sustained_ms",
-    "sustained_ratio",
+    "sustained_slowdown",
 }
 """Figures of one machine alone."""
 

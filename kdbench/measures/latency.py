@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from kdbench.records import Speed
 
 
-PACED = ("latency_paced_ms", "latency_paced_p90_ms", "latency_paced_ref", "paced_ratio", "paced_late")
+PACED = ("latency_paced_ms", "latency_paced_p90_ms", "latency_paced_ref", "paced_slowdown", "paced_late")
 """What ``kdbench.measures.paced`` says."""
 
-SUSTAINED = ("latency_sustained_ms", "sustained_ratio")
+SUSTAINED = ("latency_sustained_ms", "sustained_slowdown")
 """What ``kdbench.measures.sustained`` says."""
 
 LEAST_FOR_P99 = 1000

@@ -139,7 +139,7 @@ METRICS: dict[str, Metric] = {
             shared=True,
         ),
         Metric(
-            "paced_ratio",
+            "paced_slowdown",
             "ratio",
             "lower",
             "host",
@@ -175,7 +175,7 @@ METRICS: dict[str, Metric] = {
             shared=True,
         ),
         Metric(
-            "sustained_ratio",
+            "sustained_slowdown",
             "ratio",
             "lower",
             "host",

@@ -87,7 +87,7 @@ def paced(processes: Sequence[Series], ruler: Sequence[Series], every_ms: float,
         "latency_paced_ms": p50,
         "latency_paced_p90_ms": p90,
         "latency_paced_ref": float(np.median(ratios)) if ratios else absent(0)["latency_ref"],
-        "paced_ratio": p50 / steady_ms,
+        "paced_slowdown": p50 / steady_ms,
         "paced_late": float(late.mean()) if len(late) else "each process made one inference, which cannot be late",
     }
 

@@ -56,7 +56,7 @@ def sustained(series: Series) -> dict[str, Figure]:
         return dict.fromkeys(SUSTAINED, f"needs {LEAST} inferences, there were {series.runs}")
     tenths = _windows(series, 10)
     first, last = (float(np.median(series.taken[tenths == place])) for place in (0, 9))
-    return {"latency_sustained_ms": last / 1e6, "sustained_ratio": last / first}
+    return {"latency_sustained_ms": last / 1e6, "sustained_slowdown": last / first}
 
 
 def over_time(series: Series) -> tuple[float, ...]:

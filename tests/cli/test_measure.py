@@ -114,7 +114,7 @@ def test_json_holds_the_windows_of_a_long_run(tiny_program, store):
     for each in (one, two):
         assert each["speed"]["sustained_s"] == 1
         assert 1 <= len(each["speed"]["sustained_ms"]) <= 60
-        assert each["metrics"]["sustained_ratio"] > 0
+        assert each["metrics"]["sustained_slowdown"] > 0
         assert each["speed"]["every_ms"] is None
         assert "latency_paced_ms" not in each["metrics"]
 

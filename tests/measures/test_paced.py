@@ -3,7 +3,7 @@ import pytest
 
 from kdbench.devices.host import Host
 from kdbench.devices.job import Load, Pace, Series
-from kdbench.measures.latency import PACED, SUSTAINED
+from kdbench.measures.latency import PACED, SUSTAINED, latencies
 from kdbench.measures.paced import measure_paced, paced, paced_job
 from kdbench.measures.speed import measure_speeds
 from kdbench.measures.timing_job import SpeedProgram
@@ -39,7 +39,7 @@ def test_a_paced_latency_is_of_all_processes_and_its_ratios_are_to_the_steady_on
         "latency_paced_ms": 5.0,
         "latency_paced_p90_ms": 6.0,
         "latency_paced_ref": 3.5,
-        "paced_ratio": 2.5,
+        "paced_slowdown": 2.5,
         "paced_late": 0.0,
     }
     assert paced(processes, [], 10, 2.0)["latency_paced_ref"] == "no reference was timed"
@@ -89,7 +89,7 @@ def test_a_speed_has_what_was_asked_for_and_nothing_else(tiny_program, other_pro
     assert speed.metrics["latency_paced_ms"] > 0
     assert speed.metrics["latency_paced_p90_ms"] >= speed.metrics["latency_paced_ms"]
     assert speed.metrics["latency_paced_ref"] > 0
-    assert speed.metrics["paced_ratio"] == pytest.approx(
+    assert speed.metrics["paced_slowdown"] == pytest.approx(
         speed.metrics["latency_paced_ms"] / speed.metrics["latency_ms"]
     )
     assert 0 <= speed.metrics["paced_late"] <= 1
@@ -98,7 +98,9 @@ def test_a_speed_has_what_was_asked_for_and_nothing_else(tiny_program, other_pro
     assert "latency_sustained_ms" not in speed.metrics
     plain = measured(QUICK.model_copy(update={"every_ms": None}))
     assert (plain.every_ms, plain.paced_samples) == (None, 0)
-    assert "latency_paced_ms" not in plain.metrics
+    assert not set(plain.metrics) & {*PACED, *SUSTAINED}
+    assert not set(latencies(plain)) & {*PACED, *SUSTAINED}
+    assert set(latencies(speed)) - set(latencies(plain)) == set(PACED)
 
 
 class Counting:

@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
-class Duration(click.ParamType):
-    """Seconds, within limits that are durations too."""
+def duration(least: str, most: str) -> Callable[[click.Context, click.Parameter, str | None], float | None]:
+    """An option's callback: the seconds of what was given, from ``least`` to ``most``, which are durations too."""
 
-    name = "duration"
-
-    def __init__(self, least: str, most: str) -> None:
-        self._range = f"from {least} to {most}"
-        self._least, self._most = _seconds(least), _seconds(most)
-
-    def convert(self, value: object, parameter: click.Parameter | None, context: click.Context | None) -> float:
-        """The seconds of ``value``."""
+    def seconds(_context: click.Context, _parameter: click.Parameter, value: str | None) -> float | None:
+        if value is None:
+            return None
         try:
-            found = _seconds(str(value))
+            found = _seconds(value)
         except ValueError:
-            self.fail(f"{value!r} is not a duration such as 33ms, 2.5s, 3m or 1h", parameter, context)
-        if not self._least <= found <= self._most:
-            self.fail(f"{value!r} is not {self._range}", parameter, context)
+            raise click.BadParameter(f"{value!r} is not a duration such as 33ms, 2.5s, 3m or 1h") from None
+        if not _seconds(least) <= found <= _seconds(most):
+            raise click.BadParameter(f"{value!r} is not from {least} to {most}")
         return found
+
+    return seconds
 
 
 def _seconds(text: str) -> float:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from kdbench.cli import options
-from kdbench.cli.duration import Duration
+from kdbench.cli.duration import duration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,11 +49,11 @@ def _counts(_context: click.Context, _parameter: click.Parameter, value: str) ->
     help="What tells the energy: the processor's counters, or the meter whose log KDBENCH_METER names.",
 )  # fmt: skip
 @click.option(
-    "--every", type=Duration("0.1ms", "1m"), default=None, metavar="TIME",
+    "--every", callback=duration("0.1ms", "1m"), metavar="TIME",
     help="Also one inference in so long, as apps do: 33ms.",
 )  # fmt: skip
 @click.option(
-    "--sustained", type=Duration("1s", "24h"), default=None, metavar="TIME",
+    "--sustained", callback=duration("1s", "24h"), metavar="TIME",
     help="Also back to back for so long, once a device and number of threads: 3m.",
 )  # fmt: skip
 @click.option(

@@ -12,7 +12,7 @@ from kdbench.errors import MeasureError, UsageError
 from kdbench.lowering.program import read_program
 from kdbench.measures.energy import Energy
 from kdbench.measures.instructions import Instructions
-from kdbench.measures.latency import Latency, absent
+from kdbench.measures.latency import absent, latencies
 from kdbench.measures.memory import Memory
 from kdbench.measures.speed import Timing, measure_speeds
 from kdbench.measures.timing_job import SpeedProgram, check_protocol
@@ -255,7 +255,7 @@ def _metrics(facts: ProgramFacts, speed: Speed) -> tuple[dict[str, float | None]
     why = absent(speed.samples)
     why["latency_ref"] = "the reference program is not in the store; kdbench doctor puts it there"
     counted = [name for name in Instructions.metrics if name in speed.metrics]
-    for name in (*counted, *Latency.metrics, *Memory.metrics, *Energy.metrics):
+    for name in (*counted, *latencies(speed), *Memory.metrics, *Energy.metrics):
         value = speed.metrics.get(name)
         found[name] = (speed.reasons.get(name) or speed.reason or why[name]) if value is None else value
     metrics = {name: None if isinstance(value, str) else value for name, value in found.items()}

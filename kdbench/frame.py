@@ -21,7 +21,7 @@ CASE_COLUMNS = (
     "run", "suite", "version", "recipe", "machine", "partial",
     "pair", "teacher", "student", "method", "use", "seed", "target", "device", "runtime", "threads",
     "status", "reason", "reasons", "structure", "flags", "notes", "quality", "test_items", "latency_ms_ci",
-    "latency_ref_ci", "aa", "cold_cache", "trained_on",
+    "latency_ref_ci", "aa", "cold_cache", "every_ms", "sustained_s", "trained_on",
 )  # fmt: skip
 """What ``frame`` says of a case besides its metrics.
 
@@ -30,15 +30,16 @@ CASE_COLUMNS = (
 program, joined by semicolons; ``quality``: the metric that ranks; ``test_items``: how many it was judged on;
 ``latency_ms_ci`` (ms) and ``latency_ref_ci``: half of Student's 95 % interval over the fresh processes that timed the
 structure; ``aa``: the largest difference, as a share, between two copies of the reference program in one of those
-processes; ``cold_cache``: programs were loaded from where they are stored and not from the page cache; ``trained_on``:
-the processor that trained the network, where that was not the machine's own CPU.
+processes; ``cold_cache``: programs were loaded from where they are stored and not from the page cache;
+``every_ms``: at which pace programs ran too, and ``sustained_s``: for how long back to back; NaN where they did not;
+``trained_on``: the processor that trained the network, where that was not the machine's own CPU.
 """
 
 SUMMARY_COLUMNS = (
     "run", "suite", "version", "recipe", "machine", "partial",
     "pair", "teacher", "student", "method", "target", "device", "runtime", "threads",
     "seeds", "failed", "status", "reason", "reasons", "structure", "shared_speed", "flags", "notes", "quality",
-    "test_items", "best", "dominated", "aa", "cold_cache", "trained_on",
+    "test_items", "best", "dominated", "aa", "cold_cache", "every_ms", "sustained_s", "trained_on",
 )  # fmt: skip
 """What ``summary`` says of a row besides its metrics.
 
@@ -65,6 +66,7 @@ DOMINATED_RULE = (
 TRAINED_OUT = 0.005
 """Students are trained out where twice the epochs of ``scratch`` gain less quality than this."""
 
+_ASKED = ("every_ms", "sustained_s")
 _GAINS = ("longer_gain", "longer_gain_ci")
 _ROW = ["run", "suite", "version", "pair", "method", "target", "device"]
 
@@ -73,7 +75,7 @@ def frame(runs: Sequence[Run]) -> pd.DataFrame:
     """One row a case: ``CASE_COLUMNS``, then every metric by id in its own unit, NaN where there is none."""
     ids = metric_ids(runs)
     rows = [_case(run, record, speeds, ids) for run in runs for speeds in [_speeds(run)] for record in run.records]
-    return _typed(pd.DataFrame(rows, columns=[*CASE_COLUMNS, *ids]), ["aa", *ids])
+    return _typed(pd.DataFrame(rows, columns=[*CASE_COLUMNS, *ids]), ["aa", *_ASKED, *ids])
 
 
 def metric_ids(runs: Sequence[Run]) -> list[str]:
@@ -113,7 +115,7 @@ def summary(cases: pd.DataFrame, *, per_seed: bool = False) -> pd.DataFrame:
     measured = [column for metric in ids for column in (metric, f"{metric}_ci")]
     extra = ["accuracy_test_ci", *_GAINS, *(f"{metric}_ratio" for metric in RATIOS)]
     columns = [*SUMMARY_COLUMNS[:14], *(["seed"] if per_seed else []), *SUMMARY_COLUMNS[14:], *measured, *extra]
-    return _typed(pd.DataFrame(rows, columns=columns), ["aa", *measured, *extra])
+    return _typed(pd.DataFrame(rows, columns=columns), ["aa", *_ASKED, *measured, *extra])
 
 
 def _typed(table: pd.DataFrame, numbers: Sequence[str]) -> pd.DataFrame:
@@ -152,6 +154,7 @@ def _case(run: Run, record: Record, speeds: Mapping[tuple[str, str], Speed], ids
         "latency_ref_ci": _number(stats.t_half_width(speed.process_ratios if speed else ())),
         "aa": _number(next((each.aa for each in run.sittings if each.device == record.device), None)),
         "cold_cache": bool(run.suite.get("protocol", {}).get("cold_cache", False)),
+        **{key: _number(run.suite.get("protocol", {}).get(key)) for key in _ASKED},
         "trained_on": next((net.processor for net in run.networks if net.checkpoint_sha256 == checkpoint), ""),
         **{metric: _number(record.metrics.get(metric)) for metric in ids},
     }
@@ -183,6 +186,7 @@ def _over_seeds(group: pd.DataFrame, ids: Sequence[str]) -> dict[str, Any]:
         "dominated": False,
         "aa": _mean(group["aa"]),
         "cold_cache": bool(first["cold_cache"]),
+        **{key: float(first[key]) for key in _ASKED},
         "trained_on": first["trained_on"],
         **dict.fromkeys(_GAINS, math.nan),
     }

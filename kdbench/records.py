@@ -91,6 +91,8 @@ class Speed(Fact):
     the first's. ``process_medians_ms`` and ``process_ratios``, medians over the reference program's, show the spread
     between fresh processes; ``samples`` counts all runs. ``reasons``: why metrics have no value, by id, where the one
     ``reason`` does not say it of all. ``runtime_files``: what ``runtime_bytes`` is the size of.
+    ``paced_samples`` were due one ``every_ms``; ``sustained_samples`` ran back to back for ``sustained_s``, and
+    ``sustained_ms`` are their medians in equal windows of time.
     """
 
     structure: str
@@ -104,6 +106,11 @@ class Speed(Fact):
     metrics: dict[str, float | None]
     reasons: dict[str, str] = {}
     runtime_files: tuple[str, ...] = ()
+    every_ms: float | None = None
+    paced_samples: int = 0
+    sustained_s: float | None = None
+    sustained_samples: int = 0
+    sustained_ms: tuple[float, ...] = ()
     checked_sha256: Sha256 = ""
     checked_ratio: float | None = None
     flags: tuple[str, ...] = ()

@@ -152,6 +152,8 @@ class Protocol(Spec):
 
     ``cold_cache``: load times are of programs whose files are not in the page cache when the process starts.
     ``energy``: what tells it, ``rapl`` or ``meter`` (``kdbench.meters``); empty: nothing is asked.
+    ``every_ms``: each program is also run once in so many ms, as apps do (``kdbench.measures.paced``); ``sustained_s``:
+    and back to back for so many seconds (``kdbench.measures.sustained``). None: it is not.
     """
 
     processes: Positive = 3
@@ -165,6 +167,8 @@ class Protocol(Spec):
     pin: bool = True
     cold_cache: bool = False
     energy: Literal["", "rapl", "meter"] = ""
+    every_ms: Annotated[float, Field(ge=0.1, le=60_000)] | None = None
+    sustained_s: Annotated[float, Field(ge=1, le=86_400)] | None = None
     memory_processes: Positive = 3
     timeout_seconds: Annotated[float, Field(gt=0, le=86400)] = 300.0
     seed: int = 0

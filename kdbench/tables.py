@@ -167,6 +167,8 @@ def _source(group: Sequence[Mapping[str, Any]]) -> str:
     row = next((row for row in group if row["runtime"]), group[0])
     threads = f", {row['threads']} thread{'s' * (row['threads'] != 1)}" if row["threads"] else ""
     threads += ", loaded from a cold file cache" if row["cold_cache"] and row["load_program_ms"] >= 0 else ""
+    threads += f", paced every {row['every_ms']:g} ms" if _has(row, "latency_paced_ms") else ""
+    threads += f", sustained for {row['sustained_s']:g} s" if _has(row, "latency_sustained_ms") else ""
     parts = [
         _RECIPES.get(row["recipe"], f"{row['recipe']} recipes"),
         f"trained on {row['trained_on']}" if row["trained_on"] else "",

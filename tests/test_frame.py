@@ -56,6 +56,14 @@ def test_a_case_says_what_it_is_and_how_it_was_timed(cases):
     assert int8["flags"] == "noisy"
 
 
+def test_what_a_protocol_asked_for_is_told():
+    assert frame([made_up.run()])[["every_ms", "sustained_s"]].isna().all(axis=None)
+    suite = made_up.suite(protocol={"every_ms": 33, "sustained_s": 180}).model_dump(mode="json")
+    cases = frame([made_up.run(suite=suite)])
+    for told in (cases, summary(cases)):
+        assert (told[["every_ms", "sustained_s"]] == [33, 180]).all(axis=None)
+
+
 def test_aa_is_that_of_the_devices_sitting():
     assert frame([made_up.run()])["aa"].isna().all()
     sitting = Sitting(device="host", threads=1, reference_ms=(1.0, 2.0), again_ms=(1.0, 2.01))

@@ -37,6 +37,24 @@ def test_a_cold_file_cache_is_told():
     assert table(made_up.run(suite=suite)).sections[0].source.endswith(", 1 thread, loaded from a cold file cache")
 
 
+def test_a_pace_and_a_long_run_are_told():
+    suite = made_up.suite(protocol={"every_ms": 33, "sustained_s": 180}).model_dump(mode="json")
+    run = made_up.run(suite=suite)
+    assert table(run).sections[0].source.endswith(", 1 thread")
+    case = run.records[0]
+    for more, told in (
+        ({"latency_paced_ms": 0.1}, ", 1 thread, paced every 33 ms"),
+        ({"latency_sustained_ms": 0.1}, ", 1 thread, sustained for 180 s"),
+    ):
+        asked = made_up.with_record(run, case.case, metrics={**case.metrics, **more})
+        assert table(asked).sections[0].source.endswith(told)
+
+
+def test_every_metric_can_be_a_column():
+    laid = table(columns=list(METRICS))
+    assert [column.heading for column in laid.columns] == [metric.title for metric in METRICS.values()]
+
+
 def test_reference_recipes_are_told_from_fast_ones():
     recipe = made_up.suite().recipes["student"].model_copy(update={"kind": "reference"})
     suite = made_up.suite(recipes={"teacher": recipe, "student": recipe}).model_dump(mode="json")

@@ -42,6 +42,13 @@ TIMED = {
     "rss_file_bytes",
     "runtime_bytes",
     "energy_mj",
+    "latency_paced_ms",
+    "latency_paced_p90_ms",
+    "latency_paced_ref",
+    "paced_slowdown",
+    "paced_late",
+    "latency_sustained_ms",
+    "sustained_slowdown",
 }
 """Figures of one machine alone."""
 

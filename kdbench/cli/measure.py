@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from kdbench.cli import options
+from kdbench.cli.duration import duration
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,6 +49,14 @@ def _counts(_context: click.Context, _parameter: click.Parameter, value: str) ->
     help="What tells the energy: the processor's counters, or the meter whose log KDBENCH_METER names.",
 )  # fmt: skip
 @click.option(
+    "--every", callback=duration("0.1ms", "1m"), metavar="TIME",
+    help="Also one inference in so long, as apps do: 33ms.",
+)  # fmt: skip
+@click.option(
+    "--sustained", callback=duration("1s", "24h"), metavar="TIME",
+    help="Also back to back for so long, once a device and number of threads: 3m.",
+)  # fmt: skip
+@click.option(
     "--input", "inputs", multiple=True, type=_FILE, metavar="FILE.npy",
     help="What to feed, once an input: an item, or several as [items, ...] (default: made-up numbers).",
 )  # fmt: skip
@@ -61,6 +70,8 @@ def command(
     processes: int,
     cold_cache: bool,
     energy: Literal["rapl", "meter"] | None,
+    every: float | None,
+    sustained: float | None,
     inputs: tuple[Path, ...],
     form: str,
     store: Path | None,
@@ -85,7 +96,14 @@ def command(
     with Progress(sys.stderr) as progress:
         given: dict[str, Any] = {
             "method": method,
-            "protocol": Protocol(threads=threads[0], processes=processes, cold_cache=cold_cache, energy=energy or ""),
+            "protocol": Protocol(
+                threads=threads[0],
+                processes=processes,
+                cold_cache=cold_cache,
+                energy=energy or "",
+                every_ms=every and every * 1000,
+                sustained_s=sustained,
+            ),
             "inputs": inputs,
             "store": Store(store or default_store()),
             "tell": lambda share, text: progress(
@@ -109,7 +127,7 @@ def _terminal(file: Path, found: Figures) -> list[str]:
 
     lines = [_head(file, found)]
     lines += [f"  {METRICS[name].title:<10} {_shown(found, name):>14}  {_what(found, name)}" for name in found.metrics]
-    lines += [*_about(found), f"measured: {_measured(found)}", *_meanwhile(found), *_runtime(found)]
+    lines += [*_about(found), f"measured: {_measured(found)}", *_over_time(found), *_meanwhile(found), *_runtime(found)]
     return [*lines, f"sha256: {found.facts.sha256}", *_flags(found)]
 
 
@@ -149,7 +167,7 @@ def _table(file: Path, found: Sequence[Figures]) -> list[str]:
         for name, reason in each.reasons.items():
             if METRICS[name].shared:
                 empty.setdefault(reason, []).append(METRICS[name].title)
-        lines += [f"  {line}" for line in (*_meanwhile(each), *_runtime(each))]
+        lines += [f"  {line}" for line in (*_over_time(each), *_meanwhile(each), *_runtime(each))]
         lines += [f"  no {', '.join(titles)}: {plain(reason)}" for reason, titles in empty.items()]
         lines += [f"  {line}" for line in _flags(each)]
     return [*lines, f"sha256: {first.facts.sha256}"]
@@ -199,6 +217,24 @@ def _about(found: Figures) -> list[str]:
 def _measured(found: Figures) -> str:
     processes, threads = _many(found.processes, "process", "es"), _many(found.speed.threads, "thread", "s")
     return f"{found.speed.samples:,} runs in {processes}, {threads}, {found.speed.runtime}"
+
+
+def _over_time(found: Figures) -> list[str]:
+    """What was run at a pace, and the medians of a long run, window by window."""
+    from kdbench.history import spark
+    from kdbench.measures.metric import METRICS
+    from kdbench.tables import digits_of
+
+    speed, lines = found.speed, []
+    if speed.every_ms:
+        lines.append(f"paced: {speed.paced_samples:,} runs, one every {speed.every_ms:g} ms")
+    if windows := speed.sustained_ms:
+        metric = METRICS["latency_sustained_ms"]
+        low, high = (f"{value * metric.scale:,.{digits_of(metric, value)}f}" for value in (min(windows), max(windows)))
+        each = f"{len(windows)} x {(speed.sustained_s or 0) / len(windows):.3g} s"
+        told = f"{low} to {high} {metric.shown_unit}, medians of {each}; {speed.sustained_samples:,} runs"
+        lines.append(f"sustained: {spark(windows)}  {told}")
+    return lines
 
 
 def _meanwhile(found: Figures) -> list[str]:

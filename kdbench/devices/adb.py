@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from kdbench.devices.clusters import Cluster, cores_for, described, mask, read_clusters
 from kdbench.devices.errand import GOODS, errand
-from kdbench.devices.job import Interleave
+from kdbench.devices.job import Interleave, Pace
 from kdbench.devices.phone import ANY, Phone, attached, phone_called
 from kdbench.devices.runner.android import android_runner, runner_executorch
 from kdbench.devices.runner.parcel import RUNNER
@@ -145,6 +145,8 @@ class Adb:
             visit = _supplied(self.name, self.wanted)
             if any(isinstance(step, Interleave) for step in job.steps):
                 visit.fix()
+            if any(isinstance(step, Pace) for step in job.steps):
+                visit.free()
             visit.cool()
             return visit
 

@@ -65,6 +65,22 @@ class Interleave:
 
 
 @dataclass(frozen=True, slots=True)
+class Pace:
+    """Run a program at due times, or back to back where ``period_ns`` is 0, after its first inference apart.
+
+    The k-th inference is due k periods after the first, so that lateness does not add up: it begins then, or at once
+    where that is over, and between them the process sleeps. Ends after ``runs``, or with the first inference that ends
+    after ``max_ns``. The items of ``input`` are fed in turn, set before each execute(). Once a program and job.
+    """
+
+    program: str
+    input: str
+    period_ns: int
+    runs: int
+    max_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class Predict:
     """Run every item once and keep the outputs."""
 
@@ -79,7 +95,7 @@ class Memory:
     name: str
 
 
-StepOf = Load | Interleave | Predict | Memory
+StepOf = Load | Interleave | Pace | Predict | Memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +115,22 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
+class Series:
+    """What a ``Pace`` made: how many ``runs``, and of those that are kept, at most 65,536 and evenly spread, when each
+    began (int64 [kept], ns from the start of the first) and what its execute() took (int64 [kept], ns).
+    """
+
+    runs: int
+    began: NDArray[np.int64]
+    taken: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """What one process measured. Times in ns.
 
     ``samples[program]`` int64 [runs]: steady execute() times in the order they were taken.
+    ``series[program]``: what its ``Pace`` made.
     ``outputs[program]``: one array per output of the method, each [items, *the shape of one execute()].
     ``blocks``: the program of each timed block, in their order; equal seeds give equal orders.
     ``runner``: what ran the job, as ``Device.runtime`` says it. ``threads``: read back after setting them.
@@ -116,6 +144,7 @@ class Result:
     load_method_ns: Mapping[str, int] = field(default_factory=dict)
     first_ns: Mapping[str, int] = field(default_factory=dict)
     samples: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
+    series: Mapping[str, Series] = field(default_factory=dict)
     outputs: Mapping[str, tuple[NDArray[np.generic], ...]] = field(default_factory=dict)
     peak_rss_bytes: Mapping[str, int] = field(default_factory=dict)
     anonymous_bytes: Mapping[str, int] = field(default_factory=dict)

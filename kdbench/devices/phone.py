@@ -114,8 +114,8 @@ def phone_called(wanted: str) -> Attached:
 class Phone(Visit):
     """A visit to a phone: adb's shell, a folder under /data/local/tmp, files by push and pull, proved by their hashes.
 
-    ``fixed``: whether it runs at clocks that it can sustain, for as long as the visit lasts; ``cooled_s``: how long
-    jobs have waited for it to cool.
+    ``fixed``: whether programs were timed at clocks that it can sustain; ``cooled_s``: how long jobs have waited for it
+    to cool.
     """
 
     environment: ClassVar[str] = "ANDROID_ROOT=/system ANDROID_DATA=/data PATH=/system/bin"
@@ -163,7 +163,7 @@ class Phone(Visit):
                     shutil.copyfile(path, folder / path.name)
 
     def fix(self) -> None:
-        """Turn fixed-performance mode on until the visit ends, where the phone offers it: Android 11 and newer.
+        """Turn fixed-performance mode on until ``free`` or the end of the visit, where the phone has it: Android 11.
 
         What ends it is the guard there, so it ends however we do.
         """
@@ -171,6 +171,13 @@ class Phone(Visit):
             script = f': >"$0/fixed"; {_FIX} true >/dev/null 2>&1 && echo on || {{ rm "$0/fixed"; echo off; }}'
             self.fixed = self.told("set its performance mode", script).strip() == b"on"
             self._asked = True
+
+    def free(self) -> None:
+        """Turn it off again: an app runs at the clocks that the system chooses."""
+        if self._asked:
+            script = f'[ -e "$0/fixed" ] && {_FIX} false >/dev/null 2>&1; rm -f "$0/fixed"'
+            self.told("set its performance mode", script)
+            self._asked = False
 
     def condition(self) -> Condition:
         """Battery and heat now.

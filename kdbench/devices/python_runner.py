@@ -7,9 +7,6 @@ figures include that binding and are never compared with native ones.
 from __future__ import annotations
 
 import json
-import os
-import re
-import resource
 import sys
 import time
 from dataclasses import dataclass, field
@@ -21,6 +18,8 @@ import numpy as np
 
 from kdbench.devices.binding import binding, match_inputs, refusal, unset
 from kdbench.devices.dim_order import dim_orders
+from kdbench.devices.pace import Kept, pace
+from kdbench.devices.python_process import peak_rss_bytes, pin, resident_bytes
 from kdbench.devices.statements import (
     BAD_INPUT,
     BAD_JOB,
@@ -32,6 +31,7 @@ from kdbench.devices.statements import (
     InterleaveStep,
     LoadStep,
     MemoryStep,
+    PaceStep,
     PredictStep,
     Refusal,
     read_job,
@@ -54,6 +54,7 @@ class _Program:
     load_method_ns: int = 0
     first_ns: int = -1
     samples: list[int] = field(default_factory=list)
+    series: Kept = field(default_factory=Kept)
     outputs: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -74,7 +75,7 @@ class Runner:
         Raises:
             Refusal: a step cannot be done.
         """
-        pinned = _pin(self._job.cpu)
+        pinned = pin(self._job.cpu)
         # Imported before anything is measured: an empty job's memory holds it too.
         runtime = binding()
         runtime._unsafe_reset_threadpool(self._job.threads)  # noqa: SLF001 - the only way to set them
@@ -86,8 +87,10 @@ class Runner:
                 case PredictStep(place, entry):
                     self._predict(place, self._job.inputs[entry])
                 case MemoryStep(index):
-                    self._resident |= {index: told} if (told := _resident_bytes()) else {}
-                    self._memory[index] = _peak_rss_bytes()
+                    self._resident |= {index: told} if (told := resident_bytes()) else {}
+                    self._memory[index] = peak_rss_bytes()
+                case PaceStep(place):
+                    self._pace(self._programs[place], step)
                 case InterleaveStep():
                     self._interleave(step)
         self._write({"version": JOB_VERSION, "threads": threads, "pinned": pinned})
@@ -182,6 +185,12 @@ class Runner:
             spent += self._execute(program, next(items))
             runs += 1
 
+    def _pace(self, program: _Program, step: PaceStep) -> None:
+        items = cycle(self._items(program, self._job.inputs[step.entry]))
+        if program.first_ns < 0:
+            self._execute(program, next(items))
+        program.series = pace(step.period_ns, step.runs, step.max_ns, lambda: self._execute(program, next(items)))
+
     def _predict(self, place: int, entry: Entry) -> None:
         import torch
 
@@ -213,6 +222,10 @@ class Runner:
             loaded = program.method is not None
             outputs, runs = program.outputs, len(program.samples)
             told.append({"loaded": loaded, **times, "outputs": outputs, "samples": file, "runs": runs})
+            if program.series.runs:
+                file, pairs = f"series-{i}.bin", program.series.pairs
+                self._put(file, np.array(pairs, dtype="<i8"))
+                told[-1] |= {"series": file, "kept": len(pairs), "begun": program.series.runs}
         memory = {"memory": self._memory, "resident": self._resident}
         text = json.dumps({**result, "blocks": self._blocks, "programs": told, **memory})
         self._put(RESULT_FILE, np.frombuffer(text.encode(), dtype=np.uint8))
@@ -243,35 +256,6 @@ def _laid_out(row: Any, order: tuple[int, ...]) -> Any:
         return row
     inverse = [order.index(place) for place in range(len(order))]
     return row.permute(order).contiguous().permute(inverse)
-
-
-def _pin(cpu: int) -> int:
-    if cpu >= 0 and hasattr(os, "sched_setaffinity") and cpu in os.sched_getaffinity(0):
-        os.sched_setaffinity(0, {cpu})
-        return cpu
-    return -1
-
-
-def _peak_rss_bytes() -> int:
-    try:
-        match = re.search(r"^VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text(encoding="ascii"), re.MULTILINE)
-    except OSError:
-        match = None
-    if match:
-        return int(match[1]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
-
-def _resident_bytes() -> dict[str, int]:
-    """What is resident of no file and of files, from the sums over all mappings; nothing where they are not told."""
-    try:
-        rollup = Path("/proc/self/smaps_rollup").read_text(encoding="ascii")
-    except OSError:
-        return {}
-    found = {name: int(size) * 1024 for name, size in re.findall(r"^(Rss|Anonymous):\s*(\d+) kB", rollup, re.MULTILINE)}
-    if len(found) < 2:
-        return {}
-    return {"anonymous": found["Anonymous"], "file": found["Rss"] - found["Anonymous"]}
 
 
 def main(folder: str) -> int:

@@ -94,6 +94,17 @@ class InterleaveStep:
     block_ns: int
 
 
+@dataclass(frozen=True, slots=True)
+class PaceStep:
+    """Run a program at due times; see ``kdbench.devices.job.Pace``."""
+
+    program: int
+    entry: int
+    period_ns: int
+    runs: int
+    max_ns: int
+
+
 @dataclass(slots=True)
 class Statements:
     """A whole job: ``programs`` are (method, path)."""
@@ -102,7 +113,7 @@ class Statements:
     cpu: int = -1
     programs: list[tuple[str, str]] = field(default_factory=list)
     inputs: list[Entry] = field(default_factory=list)
-    steps: list[LoadStep | PredictStep | MemoryStep | InterleaveStep] = field(default_factory=list)
+    steps: list[LoadStep | PredictStep | MemoryStep | PaceStep | InterleaveStep] = field(default_factory=list)
 
 
 def read_job(path: Path) -> Statements:
@@ -147,6 +158,7 @@ class _Reader:
             "input": 3,
             "load": 2,
             "predict": 3,
+            "pace": 6,
             "memory": 2,
             "interleave": 9,
         }
@@ -167,17 +179,18 @@ class _Reader:
                 job.inputs.append(self._entry(self._number(items), self._number(arrays)))
             case ["load", program]:
                 job.steps.append(LoadStep(self._program(program)))
-            case ["predict", program, entry]:
-                job.steps.append(self._predict(program, entry))
+            case ["predict" | "pace", program, entry, *limits]:
+                job.steps.append(self._fed(program, entry, limits))
             case ["memory", index]:
                 job.steps.append(MemoryStep(str(self._number(index))))
             case _:
                 job.steps.append(self._interleave(words))
 
-    def _predict(self, program: str, entry: str) -> PredictStep:
-        step = PredictStep(self._program(program), self._input(entry))
-        if any(isinstance(other, PredictStep) and other.program == step.program for other in self._job.steps):
-            self._fail(f"program {program} is predicted twice")
+    def _fed(self, program: str, entry: str, limits: list[str]) -> PredictStep | PaceStep:
+        place, numbers = (self._program(program), self._input(entry)), map(self._number, limits)
+        step, done = (PaceStep(*place, *numbers), "paced") if limits else (PredictStep(*place), "predicted")
+        if any(isinstance(other, type(step)) and other.program == step.program for other in self._job.steps):
+            self._fail(f"program {program} is {done} twice")
         return step
 
     def _entry(self, items: int, arrays: int) -> Entry:

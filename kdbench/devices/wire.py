@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kdbench.devices.job import Interleave, Load, Memory, Predict, Result
+from kdbench.devices.job import Interleave, Load, Memory, Pace, Predict, Result, Series
 from kdbench.errors import StageError, UsageError
 
 if TYPE_CHECKING:
@@ -81,9 +81,12 @@ def _write(job: Job, folder: Path, cpu: int, paths: Sequence[PurePath], where: P
             case Load(program):
                 lines.append(("load", _at(programs, program, "program")))
             case Predict(program, name):
-                if sum(isinstance(other, Predict) and other.program == program for other in job.steps) > 1:
-                    raise UsageError(f"the job predicts with program {program!r} twice")
+                _once(job, step, "predicts with")
                 lines.append(("predict", _at(programs, program, "program"), _at(inputs, name, "input")))
+            case Pace(program, name, period, runs, longest):
+                _once(job, step, "paces")
+                place = _at(programs, program, "program"), _at(inputs, name, "input")
+                lines.append(("pace", *place, period, runs, longest))
             case Memory():
                 lines.append(("memory", memories))
                 memories += 1
@@ -105,6 +108,11 @@ def _write(job: Job, folder: Path, cpu: int, paths: Sequence[PurePath], where: P
     lines.append(("end", len(lines)))
     text = "".join("\t".join(_field(field) for field in line) + "\n" for line in lines)
     (folder / JOB_FILE).write_text(text, encoding="utf-8", errors="surrogateescape")
+
+
+def _once(job: Job, step: Predict | Pace, does: str) -> None:
+    if sum(isinstance(other, type(step)) and other.program == step.program for other in job.steps) > 1:
+        raise UsageError(f"the job {does} program {step.program!r} twice")
 
 
 def read_result(job: Job, folder: Path, runner: str) -> Result:
@@ -129,6 +137,7 @@ def read_result(job: Job, folder: Path, runner: str) -> Result:
             load_method_ns={name: part["load_method_ns"] for name, part in used.items()},
             first_ns={name: part["first_ns"] for name, part in used.items() if part["first_ns"] >= 0},
             samples={name: _samples(folder, part) for name, part in used.items() if part["runs"]},
+            series={name: _series(folder, part) for name, part in used.items() if "series" in part},
             outputs={
                 name: tuple(_output(folder, output, items[name]) for output in part["outputs"])
                 for name, part in used.items()
@@ -184,6 +193,14 @@ def _samples(folder: Path, part: dict[str, Any]) -> NDArray[np.int64]:
     if len(samples) != part["runs"]:
         raise StageError(f"the runner's {part['samples']} has {len(samples)} samples, expected {part['runs']}")
     return samples.astype(np.int64)
+
+
+def _series(folder: Path, part: dict[str, Any]) -> Series:
+    pairs = np.fromfile(folder / part["series"], dtype="<i8")
+    if len(pairs) != 2 * part["kept"]:
+        raise StageError(f"the runner's {part['series']} has {len(pairs)} values, expected {2 * part['kept']}")
+    began, taken = pairs.reshape(-1, 2).T.astype(np.int64)
+    return Series(part["begun"], began, taken)
 
 
 def _output(folder: Path, output: dict[str, Any], items: int) -> NDArray[np.generic]:

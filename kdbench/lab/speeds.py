@@ -10,7 +10,8 @@ import numpy as np
 from kdbench.errors import UsageError
 from kdbench.lab.manifest import plain_stem
 from kdbench.measures.latency import absent
-from kdbench.measures.speed import Timing, steady, thinned
+from kdbench.measures.speed import Timing
+from kdbench.measures.steady import steady, thinned
 from kdbench.records import Speed
 
 if TYPE_CHECKING:

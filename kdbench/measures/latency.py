@@ -1,4 +1,4 @@
-"""Latency: how long a program takes to load, for its first inference and in steady state."""
+"""Latency: how long a program takes to load, for its first inference and for later ones."""
 
 from __future__ import annotations
 
@@ -8,14 +8,24 @@ from kdbench.devices.device import COUNTED
 
 if TYPE_CHECKING:
     from kdbench.measures.measure import Evidence, Figure
+    from kdbench.records import Speed
 
+
+PACED = ("latency_paced_ms", "latency_paced_p90_ms", "latency_paced_ref", "paced_slowdown", "paced_late")
+"""What ``kdbench.measures.paced`` says."""
+
+SUSTAINED = ("latency_sustained_ms", "sustained_slowdown")
+"""What ``kdbench.measures.sustained`` says."""
 
 LEAST_FOR_P99 = 1000
 """A 99th percentile of fewer samples rests on fewer than ten of them."""
 
 
 class Latency:
-    """Time: of execute() in steady state, of loading, packing and the first inference."""
+    """Time: of execute() in steady state, at a pace and sustained, of loading, packing and the first inference.
+
+    ``PACED`` and ``SUSTAINED`` are there where the protocol asks for them.
+    """
 
     metrics: ClassVar[tuple[str, ...]] = (
         "latency_ms",
@@ -23,6 +33,8 @@ class Latency:
         "latency_p90_ms",
         "latency_p99_ms",
         "latency_ref",
+        *PACED,
+        *SUSTAINED,
         "load_program_ms",
         "load_method_ms",
         "load_ms",
@@ -32,7 +44,13 @@ class Latency:
 
     def of(self, evidence: Evidence) -> dict[str, Figure]:
         """The figures of the program's structure."""
-        return of_speed(evidence, self.metrics)
+        assert evidence.speed is not None
+        return of_speed(evidence, latencies(evidence.speed))
+
+
+def latencies(speed: Speed) -> tuple[str, ...]:
+    """The metrics of ``Latency`` that a speed should have: what nobody asked for is not among them."""
+    return tuple(name for name in Latency.metrics if name in speed.metrics or name not in (*PACED, *SUSTAINED))
 
 
 def of_speed(evidence: Evidence, metrics: tuple[str, ...]) -> dict[str, Figure]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,8 +13,11 @@ from kdbench.devices.runner.runtime import runtime_libraries
 from kdbench.errors import MeasureError, StageError
 from kdbench.measures.energy import energy_mj
 from kdbench.measures.instructions import counted
-from kdbench.measures.latency import LEAST_FOR_P99
+from kdbench.measures.latency import PACED, SUSTAINED
 from kdbench.measures.memory import Resident, with_program, without_program
+from kdbench.measures.paced import measure_paced, paced
+from kdbench.measures.steady import steady, thinned
+from kdbench.measures.sustained import measure_sustained, over_time, sustained
 from kdbench.measures.timing_job import AGAIN, CHECK, REFERENCE, check_protocol, culprits, timing_job
 from kdbench.meters import MeterError, meter
 from kdbench.moment import Moment, moment, others_between, stolen_between
@@ -32,12 +36,6 @@ if TYPE_CHECKING:
     from kdbench.measures.measure import Figure
     from kdbench.measures.timing_job import SpeedProgram
     from kdbench.spec import Protocol
-
-KEPT = 2000
-"""Samples of one process that a record keeps, spread evenly; its statistics are of all of them."""
-
-NOISY = 0.10
-"""Process medians that spread further than this share of their median make a figure ``noisy``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +109,8 @@ def _timed(
         except StageError as error:
             failed = {name: failed.get(name, error) for name in programs}
     for done, (name, program) in enumerate(programs.items()):
-        tell((protocol.processes + done / len(programs)) / rounds, "memory")
+        say = partial(tell, (protocol.processes + done / len(programs)) / rounds)
+        say("memory")
         if name in failed:
             timings[name] = Timing(_failure(name, device, program, protocol, failed[name]))
             continue
@@ -119,8 +118,7 @@ def _timed(
             timing = _timing(name, program, device, results, protocol, empty, ruled=reference is not None)
             flags = tuple(dict.fromkeys((*timing.speed.flags, *sitting.flags)))
             speed = timing.speed.model_copy(update={"flags": flags})
-            if protocol.energy:
-                speed = _with(speed, "energy_mj", _energy(device, program, protocol))
+            speed = _asked_for(speed, device, program, reference, protocol, say)
             timings[name] = replace(timing, speed=speed, sitting=sitting)
         except StageError as error:
             timings[name] = Timing(_failure(name, device, program, protocol, error))
@@ -153,57 +151,12 @@ def _counted(
     for done, (name, program) in enumerate(programs.items()):
         tell(done / len(programs), "instructions")
         try:
-            timings[name] = Timing(counted(name, device, program, protocol))
+            speed = counted(name, device, program, protocol)
+            asked = (*(PACED if protocol.every_ms else ()), *(SUSTAINED if protocol.sustained_s else ()))
+            timings[name] = Timing(_with(speed, dict.fromkeys(asked, device.untimed)))
         except StageError as error:
             timings[name] = Timing(_failure(name, device, program, protocol, error))
     return timings
-
-
-@dataclass(frozen=True, slots=True)
-class Steady:
-    """What the samples of a program say: how many there are, each process's median and its ratio to the reference's,
-    figures by metric, and doubts.
-    """
-
-    samples: int
-    medians_ms: tuple[float, ...]
-    ratios: tuple[float, ...]
-    metrics: dict[str, float | None]
-    flags: tuple[str, ...]
-
-
-def steady(processes: Sequence[NDArray[np.int64]], ruler: Sequence[NDArray[np.int64]], least: int) -> Steady:
-    """The steady state of a program, from its samples in ns by process; quantiles are of all of them.
-
-    ``ruler``: the reference program's samples in the same processes, or nothing where it was not timed there.
-    ``least``: how many samples of a process are enough.
-    """
-    medians = np.array([np.median(samples) for samples in processes])
-    pooled = np.concatenate(processes)
-    p50, p90, p99 = (float(q) / 1e6 for q in np.percentile(pooled, (50, 90, 99), method="linear"))
-    flags = []
-    if any(len(samples) < least for samples in processes):
-        flags.append("few-samples")
-    if np.ptp(medians) > NOISY * np.median(medians):
-        flags.append("noisy")
-    ratios = tuple(float(m / np.median(r)) for m, r in zip(medians, ruler, strict=True)) if ruler else ()
-    metrics = {
-        "latency_ms": p50,
-        "latency_mean_ms": float(pooled.mean()) / 1e6,
-        "latency_p90_ms": p90,
-        "latency_p99_ms": p99 if len(pooled) >= LEAST_FOR_P99 else None,
-        "latency_ref": float(np.median(ratios)) if ratios else None,
-    }
-    return Steady(len(pooled), tuple(float(median) / 1e6 for median in medians), ratios, metrics, tuple(flags))
-
-
-def thinned(samples: NDArray[np.int64], most: int = KEPT) -> NDArray[np.int32]:
-    """At most ``most`` of the samples [n] in their order, spread evenly, in ns; longer ones than 2.1 s read as that."""
-    places = (
-        np.arange(len(samples)) if len(samples) <= most else np.linspace(0, len(samples) - 1, most).round().astype(int)
-    )
-    kept: NDArray[np.int32] = np.minimum(samples[places], np.iinfo(np.int32).max).astype(np.int32)
-    return kept
 
 
 def _timing(
@@ -256,9 +209,33 @@ def _shipped(speed: Speed, device: Device, program: SpeedProgram) -> Speed:
     except MeasureError as error:
         files = str(error)
     if isinstance(files, str):
-        return _with(speed, "runtime_bytes", files)
-    speed = _with(speed, "runtime_bytes", float(sum(path.stat().st_size for path in files)))
-    return speed.model_copy(update={"runtime_files": tuple(path.name for path in files)})
+        return _with(speed, {"runtime_bytes": files})
+    size = float(sum(path.stat().st_size for path in files))
+    return _with(speed, {"runtime_bytes": size}, runtime_files=tuple(path.name for path in files))
+
+
+def _asked_for(
+    speed: Speed,
+    device: Device,
+    program: SpeedProgram,
+    reference: SpeedProgram | None,
+    protocol: Protocol,
+    say: Callable[[str], None],
+) -> Speed:
+    """The speed with what is measured only where a protocol asks for it, in processes of their own."""
+    if protocol.energy:
+        speed = _with(speed, {"energy_mj": _energy(device, program, protocol)})
+    if protocol.every_ms:
+        processes, ruler = measure_paced(device, program, reference, protocol, say)
+        figures = paced(processes, ruler, protocol.every_ms, speed.metrics["latency_ms"] or 0.0)
+        samples = sum(series.runs for series in processes)
+        speed = _with(speed, figures, every_ms=protocol.every_ms, paced_samples=samples)
+    if protocol.sustained_s:
+        say(f"{protocol.sustained_s / 60:g} min back to back")
+        series = measure_sustained(device, program, protocol)
+        facts = {"sustained_s": protocol.sustained_s, "sustained_samples": series.runs}
+        speed = _with(speed, sustained(series), sustained_ms=over_time(series), **facts)
+    return speed
 
 
 def _energy(device: Device, program: SpeedProgram, protocol: Protocol) -> Figure:
@@ -271,12 +248,12 @@ def _energy(device: Device, program: SpeedProgram, protocol: Protocol) -> Figure
     return energy_mj(device, program, found, protocol)
 
 
-def _with(speed: Speed, metric: str, figure: Figure) -> Speed:
-    """The speed with one more figure, or the reason why there is none."""
-    if isinstance(figure, str):
-        reasons = {**speed.reasons, metric: figure}
-        return speed.model_copy(update={"metrics": {**speed.metrics, metric: None}, "reasons": reasons})
-    return speed.model_copy(update={"metrics": {**speed.metrics, metric: figure}})
+def _with(speed: Speed, figures: Mapping[str, Figure], **facts: Any) -> Speed:
+    """The speed with more figures, or the reasons why there are none, and with what else is known of it."""
+    reasons = {name: figure for name, figure in figures.items() if isinstance(figure, str)}
+    metrics = {name: None if isinstance(figure, str) else figure for name, figure in figures.items()}
+    merged = {"metrics": {**speed.metrics, **metrics}, "reasons": {**speed.reasons, **reasons}}
+    return speed.model_copy(update={**merged, **facts})
 
 
 def _median_ms(times: Sequence[int] | NDArray[np.int64]) -> float:

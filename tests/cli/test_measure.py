@@ -93,6 +93,32 @@ def test_energy_that_nothing_tells_is_a_reason(tiny_program, store, monkeypatch)
     ]
 
 
+def test_a_pace_and_a_long_run_are_lines_of_their_own(tiny_program, store, shown):
+    lines = invoke(tiny_program.path, "--every", "2ms", "--sustained", "1s", store=store).stdout.splitlines()
+    titles = ["paced", "paced p90", "paced ref", "x steady", "late", "sustained", "last/first"]
+    for title in titles:
+        [line] = [line for line in lines if line.startswith(f"  {title:<10} ")]
+        assert (line.split()[-1] == "timed") == (title == "paced ref")
+        assert not any(line.startswith(f"  {title:<10} ") for line in shown.stdout.splitlines())
+    assert "paced: 250 runs, one every 2 ms" in lines
+    [told] = [line for line in lines if line.startswith("sustained: ")]
+    assert re.fullmatch(
+        r"sustained: [▁▂▃▄▅▆▇█]{1,60}  [\d.,]+ to [\d.,]+ us, medians of \d+ x [\d.]+ s; [\d,]+ runs", told
+    )
+    assert not any(line.startswith(("paced: ", "sustained: ")) for line in shown.stdout.splitlines())
+
+
+def test_json_holds_the_windows_of_a_long_run(tiny_program, store):
+    words = ["--sustained", "1s", "--threads", "1,2", "--format", "json"]
+    one, two = json.loads(invoke(tiny_program.path, *words, store=store).stdout)["measurements"]
+    for each in (one, two):
+        assert each["speed"]["sustained_s"] == 1
+        assert 1 <= len(each["speed"]["sustained_ms"]) <= 60
+        assert each["metrics"]["sustained_slowdown"] > 0
+        assert each["speed"]["every_ms"] is None
+        assert "latency_paced_ms" not in each["metrics"]
+
+
 def test_json_holds_every_figure_and_unit(tiny_program, store):
     shown = invoke(tiny_program.path, "--format", "json", store=store)
     table = json.loads(shown.stdout)
@@ -222,6 +248,13 @@ def test_a_program_for_a_missing_backend_is_not_measured(broken_program):
             2,
             "kdbench: Invalid value for '--threads': 'two' is not a whole number from 1 to 1024",
         ),
+        (["x.pte", "--every", "0ms"], 2, "kdbench: Invalid value for '--every': '0ms' is not from 0.1ms to 1m"),
+        (
+            ["x.pte", "--every", "5"],
+            2,
+            "kdbench: Invalid value for '--every': '5' is not a duration such as 33ms, 2.5s, 3m or 1h",
+        ),
+        (["x.pte", "--sustained", "25h"], 2, "kdbench: Invalid value for '--sustained': '25h' is not from 1s to 24h"),
         (["x.pte", "--threads", "2,2"], 2, "kdbench: Invalid value for '--threads': '2,2' has a number twice"),
     ],
 )

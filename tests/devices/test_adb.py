@@ -17,7 +17,7 @@ from kdbench.devices import adb as module
 from kdbench.devices import phone as phone_module
 from kdbench.devices.adb import adb
 from kdbench.devices.host import Host
-from kdbench.devices.job import Job, Load, Memory, Program
+from kdbench.devices.job import Job, Load, Memory, Pace, Program
 from kdbench.devices.runner.android import VARIABLE
 from kdbench.devices.visit import leave
 from kdbench.errors import MeasureError, StageError, UsageError
@@ -182,6 +182,19 @@ def test_clocks_are_fixed_for_times_alone_and_once(phone, device, tiny_program):
     assert (phone.modes(), phone.fixed()) == (["true"], True)
     leave()
     assert (phone.modes(), phone.fixed()) == (["true", "false"], False)
+
+
+def test_what_is_paced_runs_at_the_clocks_of_an_app(phone, device, tiny_program):
+    timed = timing({"p": tiny_program}, interleave("p", runs=2))
+    paced = timing({"p": tiny_program}, Pace("p", "x", 0, 2, 10**9))
+    assert device.run(paced).series["p"].runs == 2
+    assert phone.modes() == []
+    device.run(timed)
+    device.run(paced)
+    assert (phone.modes(), phone.fixed()) == (["true", "false"], False)
+    assert device.condition()["fixed_performance"] == "on"
+    device.run(timed)
+    assert (phone.modes(), phone.fixed()) == (["true", "false", "true"], True)
 
 
 def test_a_phone_without_fixed_clocks_is_measured_as_it_is(phone, device, tiny_program):

@@ -5,7 +5,8 @@ import pytest
 
 from kdbench.devices.host import Host
 from kdbench.errors import UsageError
-from kdbench.measures.speed import measure_speeds, steady
+from kdbench.measures.speed import measure_speeds
+from kdbench.measures.steady import steady
 from kdbench.measures.timing_job import SpeedProgram
 from kdbench.spec import Protocol
 

@@ -22,7 +22,7 @@ from kdbench.errors import MeasureError, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-SOURCES = ("runner.cpp", "job.h", "order.h", "process.h", "results.h", "tensors.h")
+SOURCES = ("runner.cpp", "feed.h", "job.h", "order.h", "pace.h", "process.h", "results.h", "tensors.h")
 """The runner's files, the one that is compiled first."""
 
 _LIBRARIES = (

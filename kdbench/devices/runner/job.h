@@ -9,6 +9,7 @@
 //   load PROGRAM
 //   interleave WARMUP_RUNS WARMUP_NS MIN_RUNS MIN_NS MAX_NS BLOCK_NS SEED COUNT    followed by COUNT lines:
 //   time PROGRAM INPUT                          each program at most once
+//   pace PROGRAM INPUT PERIOD_NS RUNS MAX_NS    each program at most once in a job; period 0: back to back
 //   predict PROGRAM INPUT                       each program at most once in a job
 //   memory INDEX
 //   end LINES                                   the number of lines above it: a cut-off job is refused
@@ -47,9 +48,10 @@ struct Timed {
   size_t program, input;
 };
 struct Step {
-  enum Kind { kLoad, kInterleave, kPredict, kMemory } kind = kLoad;
+  enum Kind { kLoad, kInterleave, kPace, kPredict, kMemory } kind = kLoad;
   size_t program = 0, input = 0, memory = 0;
   uint64_t warmup_runs = 0, warmup_ns = 0, min_runs = 0, min_ns = 0, max_ns = 0, block_ns = 0, seed = 0;
+  uint64_t period_ns = 0, runs = 0;
   std::vector<Timed> timed;
 };
 struct Job {
@@ -179,7 +181,7 @@ inline Job read_job(const std::string& path) {
   if (head[0] != "kdbench-job") lines.fail("this is not a job of kdbench");
   lines.need(head, 2);
   if (head[1] != "1") lines.fail("job version " + head[1] + ", this runner reads version 1");
-  std::set<size_t> predicted;
+  std::set<size_t> predicted, paced;
   for (;;) {
     const auto f = lines.next();
     const auto need = [&](size_t size) { lines.need(f, size); };
@@ -201,6 +203,14 @@ inline Job read_job(const std::string& path) {
     } else if (f[0] == "load") {
       need(2);
       step.program = lines.index(f[1], job.programs.size(), "program");
+      job.steps.push_back(step);
+    } else if (f[0] == "pace") {
+      need(6);
+      step.kind = Step::kPace;
+      step.program = lines.index(f[1], job.programs.size(), "program");
+      step.input = lines.index(f[2], job.inputs.size(), "input");
+      step.period_ns = lines.number(f[3]), step.runs = lines.number(f[4]), step.max_ns = lines.number(f[5]);
+      if (!paced.insert(step.program).second) lines.fail("program " + f[1] + " is paced twice");
       job.steps.push_back(step);
     } else if (f[0] == "predict") {
       need(3);

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "pace.h"
 #include "tensors.h"
 
 namespace kdbench {
@@ -24,6 +25,7 @@ struct Measured {
   bool loaded = false;
   int64_t load_program_ns = 0, load_method_ns = 0, first_ns = -1;
   std::vector<int64_t> samples;
+  Series series;
   std::vector<Output> outputs;
 };
 
@@ -45,21 +47,30 @@ inline void flush(std::ofstream& file) {
   if (!file.flush()) throw Failure(kNotWritten, std::string("cannot write results: ") + std::strerror(errno));
 }
 
+// Raw values beside result.json; their name.
+template <typename Value>
+std::string put(const std::vector<Value>& values, const std::string& name, const std::string& folder) {
+  std::ofstream file(folder + "/" + name, std::ios::binary);
+  file.write(reinterpret_cast<const char*>(values.data()), static_cast<std::streamsize>(values.size() * sizeof(Value)));
+  flush(file);
+  return name;
+}
+
 inline void write_results(const Results& results, const std::string& folder) {
   std::ostringstream json;
   json << "{\"version\": 1, \"threads\": " << results.threads << ", \"pinned\": " << results.pinned
        << ", \"blocks\": " << shown(results.blocks) << ", \"programs\": [";
   for (size_t p = 0; p < results.programs.size(); ++p) {
     const Measured& program = results.programs[p];
-    const std::string name = "samples-" + std::to_string(p) + ".bin";
-    std::ofstream samples(folder + "/" + name, std::ios::binary);
-    samples.write(reinterpret_cast<const char*>(program.samples.data()),
-                  static_cast<std::streamsize>(program.samples.size() * sizeof(int64_t)));
-    flush(samples);
+    const std::string place = "-" + std::to_string(p) + ".bin";
     json << (p ? ", " : "") << "{\"loaded\": " << (program.loaded ? "true" : "false")
          << ", \"load_program_ns\": " << program.load_program_ns << ", \"load_method_ns\": " << program.load_method_ns
-         << ", \"first_ns\": " << program.first_ns << ", \"samples\": \"" << name
-         << "\", \"runs\": " << program.samples.size() << ", \"outputs\": [";
+         << ", \"first_ns\": " << program.first_ns << ", \"samples\": \"" << put(program.samples, "samples" + place, folder)
+         << "\", \"runs\": " << program.samples.size();
+    if (program.series.runs() > 0)
+      json << ", \"series\": \"" << put(program.series.kept(), "series" + place, folder)
+           << "\", \"kept\": " << program.series.kept().size() << ", \"begun\": " << program.series.runs();
+    json << ", \"outputs\": [";
     const char* comma = "";
     for (const Output& output : program.outputs) {
       json << comma << "{\"dtype\": \"" << output.dtype << "\", \"shape\": " << shown(output.shape) << ", \"file\": \""

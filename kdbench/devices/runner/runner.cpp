@@ -6,11 +6,9 @@
 // Times are of execute() alone, by the steady clock; inputs are set before each one. On failure: one line on standard
 // error, an exit code of tensors.h, and no result.json.
 #include <executorch/extension/module/module.h>
-#include <executorch/extension/tensor/tensor_ptr.h>
 #include <executorch/runtime/platform/runtime.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <memory>
 #include <new>
@@ -18,37 +16,20 @@
 #include <set>
 #include <stdexcept>
 
+#include "feed.h"
 #include "job.h"
 #include "order.h"
+#include "pace.h"
 #include "process.h"
 #include "results.h"
 
 namespace kdbench {
 
-namespace et = executorch::runtime;
 using executorch::extension::Module;
-using executorch::extension::TensorPtr;
-using Clock = std::chrono::steady_clock;
-
-[[noreturn]] void fail(et::Error error, Exit code, const std::string& what) {
-  const bool memory = error == et::Error::MemoryAllocationFailed || error == et::Error::DelegateMemoryAllocationFailed;
-  const std::string name = et::to_string(error);
-  throw Failure(memory ? kNoMemory : code, what + ": " + name.substr(name.rfind(':') + 1));
-}
-
-int64_t since(Clock::time_point start) {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - start).count();
-}
 
 struct Loaded {
   std::unique_ptr<Module> module;
   et::Method* method = nullptr;
-};
-
-// One item as execute() gets it; a layout other than C order needs bytes of its own.
-struct Item {
-  std::vector<TensorPtr> tensors;
-  std::vector<std::vector<char>> own;
 };
 
 class Runner {
@@ -64,6 +45,7 @@ class Runner {
       switch (step.kind) {
         case Step::kLoad: load(step.program); break;
         case Step::kInterleave: interleave(step); break;
+        case Step::kPace: paced(step); break;
         case Step::kPredict: predict(step.program, job_.inputs[step.input]); break;
         case Step::kMemory:
           results_.resident[step.memory] = resident_bytes();
@@ -111,67 +93,6 @@ class Runner {
     measured.loaded = true;
   }
 
-  template <typename Wanted, typename Found>
-  [[noreturn]] void misshapen(size_t program, size_t input, const Wanted& wanted, const Found& found) const {
-    throw Failure(kBadInput, "input " + std::to_string(input) + " of " + name(program) + " has shape " + shown(wanted) +
-                                 ", found " + shown(found));
-  }
-
-  // Refuses what the method would misread, with words of its own.
-  void match(size_t program, const Input& input) {
-    const auto meta = ready(program).method_meta();
-    if (meta.num_inputs() != input.arrays.size())
-      throw Failure(kBadInput, name(program) + " has " + std::to_string(meta.num_inputs()) + " inputs, found " +
-                                   std::to_string(input.arrays.size()));
-    for (size_t i = 0; i < input.arrays.size(); ++i) {
-      const Array& array = input.arrays[i];
-      const auto info = meta.input_tensor_meta(i);
-      const std::string place = "input " + std::to_string(i) + " of " + name(program);
-      if (!info.ok()) throw Failure(kBadInput, place + " is not a tensor");
-      if (array.dtype->type != info->scalar_type())
-        throw Failure(kBadInput, place + " is " + dtype_name(info->scalar_type()) + ", found " + array.dtype->name);
-      // A dynamic dimension is planned for its largest size.
-      const auto sizes = info->sizes();
-      bool fits = sizes.size() == array.shape.size();
-      for (size_t d = 0; fits && d < sizes.size(); ++d) fits = array.shape[d] <= sizes[d];
-      if (!fits) misshapen(program, i, sizes, array.shape);
-    }
-  }
-
-  // One item's inputs, pointing into the array where the method wants C order.
-  Item item(size_t program, const Input& input, size_t index) {
-    const auto meta = ready(program).method_meta();
-    Item made;
-    for (size_t i = 0; i < input.arrays.size(); ++i) {
-      const Array& array = input.arrays[i];
-      char* bytes = const_cast<char*>(array.bytes.data()) + index * array.item_bytes;
-      const auto info = meta.input_tensor_meta(i);
-      const auto order = info->dim_order();
-      if (!is_c_order(order)) {
-        made.own.emplace_back(array.item_bytes);
-        relayout(made.own.back().data(), bytes, array.shape, strides_of(array.shape, order), array.dtype->bytes, true);
-        bytes = made.own.back().data();
-      }
-      made.tensors.push_back(executorch::extension::make_tensor_ptr(
-          array.shape, bytes, std::vector<uint8_t>(order.begin(), order.end()), {}, array.dtype->type));
-    }
-    return made;
-  }
-
-  void set(size_t program, const Item& item) {
-    et::Method& method = *loaded_[program].method;
-    for (size_t i = 0; i < item.tensors.size(); ++i) {
-      const et::Error error = method.set_input(et::EValue(*item.tensors[i]), i);
-      if (error == et::Error::Ok) continue;
-      for (size_t other = 0; other < item.tensors.size(); ++other) {
-        const auto wanted = method.method_meta().input_tensor_meta(other)->sizes();
-        const auto found = item.tensors[other]->sizes();
-        if (!std::equal(wanted.begin(), wanted.end(), found.begin(), found.end())) misshapen(program, other, wanted, found);
-      }
-      fail(error, kBadInput, "cannot set the inputs of " + name(program));
-    }
-  }
-
   int64_t execute(size_t program) {
     et::Method& method = *loaded_[program].method;
     Measured& measured = results_.programs[program];
@@ -183,26 +104,39 @@ class Runner {
     return ns;
   }
 
+  // A program and the items that it is fed in turn.
+  struct Course {
+    size_t program;
+    std::vector<Item> items;
+    size_t turn = 0;
+    uint64_t runs = 0, spent_ns = 0;
+    bool done = false;
+  };
+
+  Course course(size_t program, const Input& input) {
+    const et::Method& method = ready(program);
+    match(method, input, job_.programs[program].path);
+    Course made{program, {}};
+    for (size_t i = 0; i < input.items; ++i) made.items.push_back(item(method, input, i));
+    return made;
+  }
+
+  uint64_t once(Course& course) {
+    const Item& next = course.items[course.turn++ % course.items.size()];
+    set(*loaded_[course.program].method, next, job_.programs[course.program].path);
+    return static_cast<uint64_t>(execute(course.program));
+  }
+
+  void paced(const Step& step) {
+    Course course = this->course(step.program, job_.inputs[step.input]);
+    Measured& measured = results_.programs[step.program];
+    if (measured.first_ns < 0) once(course);
+    pace(step.period_ns, step.runs, step.max_ns, measured.series, [&] { return once(course); });
+  }
+
   void interleave(const Step& step) {
-    struct Course {
-      size_t program;
-      std::vector<Item> items;
-      size_t turn = 0;
-      uint64_t runs = 0, spent_ns = 0;
-      bool done = false;
-    };
     std::vector<Course> courses;
-    for (const Timed& timed : step.timed) {
-      const Input& input = job_.inputs[timed.input];
-      match(timed.program, input);
-      Course course{timed.program, {}};
-      for (size_t i = 0; i < input.items; ++i) course.items.push_back(item(timed.program, input, i));
-      courses.push_back(std::move(course));
-    }
-    const auto once = [&](Course& course) {
-      set(course.program, course.items[course.turn++ % course.items.size()]);
-      return static_cast<uint64_t>(execute(course.program));
-    };
+    for (const Timed& timed : step.timed) courses.push_back(course(timed.program, job_.inputs[timed.input]));
     for (Course& course : courses) {
       Measured& measured = results_.programs[course.program];
       if (measured.first_ns < 0) once(course);
@@ -236,14 +170,14 @@ class Runner {
   }
 
   void predict(size_t program, const Input& input) {
-    match(program, input);
-    const et::Method& method = ready(program);
+    et::Method& method = ready(program);
+    match(method, input, job_.programs[program].path);
     std::vector<std::ofstream> files;
     std::vector<Output>& outputs = results_.programs[program].outputs;
     std::vector<char> c_order;
     for (size_t i = 0; i < input.items; ++i) {
-      const Item fed = item(program, input, i);
-      set(program, fed);
+      const Item fed = item(method, input, i);
+      set(method, fed, job_.programs[program].path);
       execute(program);
       for (size_t o = 0; o < method.outputs_size(); ++o) {
         const std::string place = "output " + std::to_string(o) + " of " + name(program);

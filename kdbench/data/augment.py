@@ -36,7 +36,7 @@ def augment(inputs: Tensor, names: Sequence[str], padding: int, generator: torch
 def _crop(inputs: Tensor, padding: int, generator: torch.Generator) -> Tensor:
     batch, _, height, width = inputs.shape
     shift = torch.randint(0, 2 * padding + 1, (2, batch), generator=generator, device=generator.device)
-    shift = shift.to(inputs.device)
+    shift = sent(shift, inputs.device)
     rows = shift[0, :, None] + torch.arange(height, device=inputs.device)
     columns = shift[1, :, None] + torch.arange(width, device=inputs.device)
     padded = functional.pad(inputs, (padding,) * 4)
@@ -45,8 +45,15 @@ def _crop(inputs: Tensor, padding: int, generator: torch.Generator) -> Tensor:
     return padded[items, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
 
 
+def sent(drawn: Tensor, device: torch.device) -> Tensor:
+    """What was drawn, on the device; from the host to a GPU without waiting for what that has still to do."""
+    if drawn.device.type == "cpu" and device.type == "cuda":
+        return drawn.pin_memory().to(device, non_blocking=True)
+    return drawn.to(device)
+
+
 def _flip(inputs: Tensor, generator: torch.Generator) -> Tensor:
-    return flipped(inputs, heads(len(inputs), generator))
+    return flipped(inputs, sent(heads(len(inputs), generator), inputs.device))
 
 
 def heads(count: int, generator: torch.Generator) -> Tensor:
@@ -55,5 +62,5 @@ def heads(count: int, generator: torch.Generator) -> Tensor:
 
 
 def flipped(inputs: Tensor, mirror: Tensor) -> Tensor:
-    """A batch [B, C, H, W] with the items mirrored that ``mirror`` [B] says."""
-    return torch.where(mirror.to(inputs.device)[:, None, None, None], inputs.flip(-1), inputs)
+    """A batch [B, C, H, W] with the items mirrored that ``mirror`` [B], on the same device, says."""
+    return torch.where(mirror[:, None, None, None], inputs.flip(-1), inputs)

@@ -9,6 +9,8 @@ import torch
 from scipy.special import log_softmax
 from torch.nn import functional
 
+from kdbench.data.augment import sent
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
@@ -33,8 +35,8 @@ class Classification:
     def collate(self, dataset: Dataset, inputs: Tensor) -> Tensor:
         """Stored items [B, C, H, W] as ``(value / scale - mean) / std``, float32, contiguous, on the same device."""
         channels = (-1, *(1 for _ in dataset.shape[1:]))
-        mean = torch.tensor(dataset.mean, dtype=torch.float32, device=inputs.device).reshape(channels)
-        std = torch.tensor(dataset.std, dtype=torch.float32, device=inputs.device).reshape(channels)
+        numbers = torch.tensor([dataset.mean, dataset.std], dtype=torch.float32)
+        mean, std = (each.reshape(channels) for each in sent(numbers, inputs.device))
         return ((inputs.to(torch.float32) / dataset.scale - mean) / std).contiguous()
 
     def loss(self, logits: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from kdbench.data.augment import augment, flipped, heads
+from kdbench.data.augment import augment, flipped, heads, sent
 from kdbench.methods.method import Batch
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class Feed:
             return Batch(inputs, targets, index, index)
         # On stored items, before they are normalised: a crop's padding is black, as in the literature.
         if items.views == 2:
-            mirror = heads(len(index), self._draws).to(index.device)
+            mirror = sent(heads(len(index), self._draws), index.device)
             return Batch(items.collate(flipped(inputs, mirror)), targets, index, index + len(items.targets) * mirror)
         inputs = augment(inputs, recipe.augment, recipe.crop_padding, self._draws)
         return Batch(items.collate(inputs), targets, index)

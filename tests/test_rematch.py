@@ -8,7 +8,7 @@ from torch import nn
 from kdbench.devices.host import host
 from kdbench.gate import compare
 from kdbench.lowering.xnnpack import FP32
-from kdbench.rematch import rematches
+from kdbench.rematch import fought, rematches
 from kdbench.side import Side
 from kdbench.store import Store
 
@@ -68,6 +68,14 @@ def test_only_structures_that_changed_are_run_and_the_gate_tells_what_was_seen(t
     assert (verdict.base, verdict.new) == (memory.base_bytes, memory.new_bytes)
     assert verdict.new > 0
     assert comparison.notes[0].startswith("1 structures were run beside the base's, both on the executorch that is ")
+
+
+def test_no_two_comparisons_draw_the_same_orders(monkeypatch):
+    drawn = []
+    monkeypatch.setattr("kdbench.rematch.judge", lambda *_, seed, **__: drawn.append(seed) or {})
+    for _ in range(3):
+        fought(host(), {})
+    assert len(set(drawn)) == 3
 
 
 def test_nothing_runs_where_nothing_changed(tmp_path, store):

@@ -104,7 +104,8 @@ def place(tmp_path_factory):
 
 
 def test_a_session_in_which_nothing_changed_is_green_and_times_nothing(place):
-    done = place.pytest("small.toml", "--kdbench-baseline", "baseline", *ONLY)
+    summary = {"GITHUB_STEP_SUMMARY": "/nowhere/summary.md"}
+    done = place.pytest("small.toml", "--kdbench-baseline", "baseline", *ONLY, **summary)
     assert done.returncode == 0, done.stdout
     cases = place.cases()
     assert {case for case, _ in cases} == {TEACHER, S0, S1, S2, "small.toml"}
@@ -115,6 +116,7 @@ def test_a_session_in_which_nothing_changed_is_green_and_times_nothing(place):
     assert {"baseline:latency_ms", "baseline:peak_rss_bytes"} <= names  # proven to run alike, so not run
     properties = {each.get("name"): each.get("value") for each in cases[S0, "baseline:accuracy"].iter("property")}
     assert properties == {"accuracy": "ok: unchanged: all 540 items as before"}
+    assert "cannot write /nowhere/summary.md: No such file or directory" in done.stdout  # and the verdicts stand
     assert "kdbench: small against its baseline" in done.stdout
     newest = max(place.folder.glob("results/scratch/*/*/*/run.json"))
     assert read_run(newest.parent).speeds == ()

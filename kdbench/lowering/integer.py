@@ -2,7 +2,8 @@
 
 Between quantisations every number of a statically quantised graph is a whole multiple of a scale. In 64-bit floats
 sums of such are exact, where the graph's own 32-bit ones round. Biases, which the graph keeps as floats, are whole
-multiples of input scale times weight scale in the kernels (Jacob et al. 2018, section 2.4), and so they are here.
+multiples of input scale times weight scale in the kernels (Jacob et al. 2018, section 2.4), and so they are here: how
+many times is found out in 32 bits, as it is when a program is made, since 21255.49986 is 21255.5 there.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ class Integers(Interpreter):
         if name in _BIASED and len(given) > 2 and given[2] is not None:
             unit = self._unit()
             if unit is not None:
-                given[2] = torch.round(given[2] / unit) * unit
+                given[2] = torch.round(given[2].float() / unit.float()).double() * unit
         return super().call_function(target, tuple(given), kwargs)
 
     def _unit(self) -> Tensor | None:

@@ -52,6 +52,39 @@ def test_a_sum_of_tensors_has_a_rule_of_its_own_and_is_never_settled():
     assert np.abs(program - integers).max() <= 2.5 * step
 
 
+class Units(Integers):
+    """What each bias is a multiple of."""
+
+    def _unit(self):
+        self.unit = super()._unit()
+        return self.unit
+
+
+def torn(unit):
+    """A bias [C] that is k + 1/2 times ``unit`` in 32 bits and a little less in 64, each k some 20,000."""
+    found = []
+    for one in unit.tolist():
+        halves = np.float32((np.arange(20_000, 24_000, 2) + 1.5) * one)  # of which 32 bits make the even one, above
+        times = halves.astype(np.float64) / one
+        in_32_bits = halves / np.float32(one)
+        apart = np.flatnonzero(np.round(in_32_bits) > np.round(times))
+        found.append(halves[apart[0]])
+    return torch.tensor(np.array(found))
+
+
+def test_a_bias_is_rounded_in_32_bits_as_programs_have_it():
+    torch.manual_seed(0)
+    network = nn.Linear(8, 4).eval()
+    fed = [(torch.randn(1, 8),) for _ in range(1000)]
+    probe = Units(xnnpack.INT8.lower(network, fed[0], fed[:64]).exported)
+    probe.run(*fed[0])
+    network.bias.data = torn(probe.unit)
+    lowered = xnnpack.INT8.lower(network, fed[0], fed[:64])
+    program = run_program(lowered.buffer, fed)[0]
+    integers = np.stack([said(lowered.exported, inputs) for inputs in fed])
+    np.testing.assert_allclose(program, integers, rtol=1e-6, atol=0)
+
+
 class Halves(nn.Module):
     """Half of a whole number, to the next whole number."""
 

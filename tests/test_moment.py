@@ -67,7 +67,7 @@ def test_what_our_own_processes_take_is_not_others():
     first = moment()
     subprocess.run([sys.executable, "-c", "import time\nwhile time.process_time() < 0.4: pass"], check=True)
     last = moment()
-    assert 0.39 <= last.ours_s - first.ours_s < 4  # counted in ticks of 10 ms
+    assert 0.35 < last.ours_s - first.ours_s < 4  # 0.4 s, counted in ticks of 10 ms
     assert last.busy_s >= first.busy_s
 
 

@@ -35,8 +35,8 @@ class Classification:
     def collate(self, dataset: Dataset, inputs: Tensor) -> Tensor:
         """Stored items [B, C, H, W] as ``(value / scale - mean) / std``, float32, contiguous, on the same device."""
         channels = (-1, *(1 for _ in dataset.shape[1:]))
-        numbers = torch.tensor([dataset.mean, dataset.std], dtype=torch.float32)
-        mean, std = (each.reshape(channels) for each in sent(numbers, inputs.device))
+        numbers = sent(torch.tensor([dataset.mean, dataset.std], dtype=torch.float32), inputs.device)
+        mean, std = numbers[0].reshape(channels), numbers[1].reshape(channels)
         return ((inputs.to(torch.float32) / dataset.scale - mean) / std).contiguous()
 
     def loss(self, logits: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from kdbench.catalog import find, load
 from kdbench.errors import UsageError
+from kdbench.methods.build import method_from
 from kdbench.methods.method import Method
 from kdbench.selection import wanted
 from kdbench.spec import TEACHER, MethodSpec, Pair, Suite
@@ -218,7 +219,7 @@ def _student_network(case: Case, suite: Suite, common: Mapping[str, Any], ground
     entry = find("methods", case.method.use)
     made: type[Method] = entry.load()
     taught = bool(made.needs_teacher)
-    weighed = taught or bool(made.weighs_teacher)
+    weighed = taught or (made.weighs_teacher and method_from(case.method.use, case.method.options).weighs_teacher)
     recipe = suite.student_recipe(case.pair).model_dump(mode="json")
     # Students of one seed see the same views of the same items, and can listen to one teacher.
     shared = {**common, "teacher": teacher.id, "recipe": recipe, "seed": case.seed}

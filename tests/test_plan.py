@@ -90,6 +90,14 @@ def test_a_control_of_compute_depends_on_the_teachers_architecture_alone(digits)
     assert stages(suite, method="scratch").network.spec["teacher"] is None
 
 
+def test_a_student_of_a_fixed_length_is_trained_once_for_all_teachers(digits):
+    suite = with_methods(digits, ["longer-scratch"], ["factor=2.0"])
+    other = varied(suite, teacher="resnet14")
+    twice = stages(suite, method="longer-scratch").network
+    assert twice.id == stages(other, method="longer-scratch").network.id
+    assert twice.spec["teacher"] is None
+
+
 def varied(suite, **changes):
     return suite.model_copy(update={"pairs": (suite.pairs[0].model_copy(update=changes),)})
 

@@ -1,7 +1,5 @@
 """Training on labels alone for as long as a teacher would have cost: the control of compute."""
 
-from typing import ClassVar
-
 from kdbench.errors import StageError
 from kdbench.methods.option import Times
 from kdbench.methods.scratch import Scratch
@@ -26,12 +24,16 @@ class LongerScratch(Scratch):
     bought, and the table says how long the student learnt.
     """
 
-    weighs_teacher: ClassVar[bool] = True
+    weighs_teacher = True
 
     def __init__(self, limit: Times = 4.0, factor: Times | None = None) -> None:
-        """``limit``: the most that f may be; ``factor``: f itself, whatever the networks and the limit."""
+        """``limit``: the most that f may be; ``factor``: f itself, whatever the networks and the limit.
+
+        With a ``factor`` the teacher has no part in the student, who is trained once for all teachers.
+        """
         self.limit = limit
         self.factor = factor
+        self.weighs_teacher = factor is None
 
     def stretch(self, student: int, teacher: int) -> float:
         """The factor f.

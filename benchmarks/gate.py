@@ -47,7 +47,7 @@ from kdbench.slowdown import BOUTS, judge, slowdown_of
 
 HERE = Path(__file__).parent / "results"
 TRIALS, TRUTH = HERE / "gate.jsonl", HERE / "gate-truth.json"
-RULE = 2
+RULE = 3
 """Raised with what decides verdicts, in ``slowdown`` and ``duel``: trials of another rule say nothing of it."""
 
 SHARES = (0.005, 0.01, 0.02, 0.05)

@@ -10,6 +10,7 @@ import pandas as pd
 
 from kdbench import stats
 from kdbench.measures.metric import METRICS
+from kdbench.measures.steady import half_width
 from kdbench.spec import TEACHER
 
 if TYPE_CHECKING:
@@ -28,9 +29,10 @@ CASE_COLUMNS = (
 ``use``: the method that the suite calls ``method``; ``recipe``: the kind of the student's recipe, ``fast`` or
 ``reference``; ``reasons``: why metrics are empty, by id; ``flags``: joined by commas; ``notes``: what to know of the
 program, joined by semicolons; ``quality``: the metric that ranks; ``test_items``: how many it was judged on;
-``latency_ms_ci`` (ms) and ``latency_ref_ci``: half of Student's 95 % interval over the fresh processes that timed the
-structure; ``aa``: the largest difference, as a share, between two copies of the reference program in one of those
-processes; ``cold_cache``: programs were loaded from where they are stored and not from the page cache;
+``latency_ms_ci`` (ms) and ``latency_ref_ci``: half of the 95 % interval over the fresh processes that timed the
+structure and over sessions (``kdbench.measures.steady.half_width``); ``aa``: the largest difference, as a share,
+between two copies of the reference program in one of those processes; ``cold_cache``: programs were loaded from where
+they are stored and not from the page cache;
 ``every_ms``: at which pace programs ran too, and ``sustained_s``: for how long back to back; NaN where they did not;
 ``trained_on``: the processor that trained the network, where that was not the machine's own CPU.
 """
@@ -150,8 +152,8 @@ def _case(run: Run, record: Record, speeds: Mapping[tuple[str, str], Speed], ids
         "notes": "; ".join(record.notes),
         "quality": record.quality,
         "test_items": record.test_items,
-        "latency_ms_ci": _number(stats.t_half_width(speed.process_medians_ms if speed else ())),
-        "latency_ref_ci": _number(stats.t_half_width(speed.process_ratios if speed else ())),
+        "latency_ms_ci": _number(half_width(speed.process_medians_ms if speed else ())),
+        "latency_ref_ci": _number(half_width(speed.process_ratios if speed else ())),
         "aa": _number(next((each.aa for each in run.sittings if each.device == record.device), None)),
         "cold_cache": bool(run.suite.get("protocol", {}).get("cold_cache", False)),
         **{key: _number(run.suite.get("protocol", {}).get(key)) for key in _ASKED},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Self
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 AA_LIMIT = 0.05
@@ -14,8 +15,8 @@ STOLEN_LIMIT = 0.01
 """Where a hypervisor took more than this share of the time that this machine had work for, rows are ``stolen``."""
 
 DRIFT_LIMIT = 0.10
-"""A reference program that became slower from process to process, and by more than this share from the first to the
-last, is explained by a clock that fell by half as much or, where others left the machine alone, by nothing else."""
+"""A reference program that became slower from each third of the processes to the next, and by more than this share in
+all, is explained by a clock that fell by half as much or, where others left the machine alone, by nothing else."""
 
 OTHERS_LIMIT = 0.25
 """Other work that kept fewer cores busy than this, on average, left the machine alone."""
@@ -80,8 +81,10 @@ class Sitting(Part):
 
     @property
     def _throttled(self) -> bool:
-        medians = self.reference_ms
-        if len(medians) < 3 or list(medians) != sorted(medians) or medians[-1] <= medians[0] * (1 + DRIFT_LIMIT):
+        if len(self.reference_ms) < 3:
+            return False
+        thirds = [float(np.median(third)) for third in np.array_split(self.reference_ms, 3)]
+        if thirds != sorted(thirds) or thirds[-1] <= thirds[0] * (1 + DRIFT_LIMIT):
             return False
         # Both are read where a process has just ended; before the first one the clock may have been resting.
         clocks = [each.mhz for each in self.around[1:] if each.mhz is not None]

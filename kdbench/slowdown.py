@@ -26,6 +26,7 @@ from scipy import special
 from kdbench import stats
 from kdbench.allowance import EFFECT
 from kdbench.errors import StageError
+from kdbench.measures.duel import BLOCK_NS, LEAST_ROUNDS, ROUNDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -188,7 +189,13 @@ def _said(one: Slowdown, slower: bool, faster: bool) -> Said:
 
 
 def _open(word: Said, one: Slowdown) -> bool:
-    """Whether more processes may say more: whether a change that counts hides in the noise, and would come out."""
+    """Whether more processes may say more: whether a change that counts hides in the noise, and would come out.
+
+    What would be ``noisy`` now and not after ``MOST`` processes goes on too, where they take no longer than they must.
+    """
+    brief = one.base_ns * LEAST_ROUNDS <= ROUNDS * BLOCK_NS
+    if word == "inconclusive" and brief and one.floor > max(NOISY, one.asked) >= one.least:
+        return True
     if word == "improved" or max(one.high, -one.low, one.floor) <= one.asked:
         return False
     return one.bouts < BOUTS or one.least <= (one.asked if word == "ok" else max(one.asked, abs(one.share)))

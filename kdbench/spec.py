@@ -150,17 +150,18 @@ class Lowering(Spec):
 class Protocol(Spec):
     """How speed and memory are measured. Steady state ends at min runs AND min seconds, or at the cap.
 
+    Processes are many and short: what differs is one from the next, and longer ones say no more of that.
     ``cold_cache``: load times are of programs whose files are not in the page cache when the process starts.
     ``energy``: what tells it, ``rapl`` or ``meter`` (``kdbench.meters``); empty: nothing is asked.
     ``every_ms``: each program is also run once in so many ms, as apps do (``kdbench.measures.paced``); ``sustained_s``:
     and back to back for so many seconds (``kdbench.measures.sustained``). None: it is not.
     """
 
-    processes: Positive = 3
+    processes: Positive = 6
     warmup_runs: Annotated[int, Field(ge=1)] = 10
     warmup_seconds: Seconds = 0.05
-    min_runs: Positive = 100
-    min_seconds: Seconds = 0.5
+    min_runs: Positive = 50
+    min_seconds: Seconds = 0.25
     max_seconds: Seconds = 10.0
     block_ms: Annotated[float, Field(gt=0, le=1000)] = 4.0
     threads: Annotated[int, Field(ge=1, le=1024)] = 1

@@ -290,12 +290,13 @@ def _alike(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _spread_rule(rows: Sequence[Mapping[str, Any]], ids: Sequence[str]) -> str:
-    rule, told = "half of Student's 95 % interval", []
+    told = []
     if any(row["seeds"] > 1 for row in rows):
-        told.append(f"±: {rule} of the mean over seeds")
+        told.append("±: half of Student's 95 % interval of the mean over seeds")
     timed = [id_ for id_ in BY_PROCESS if id_ in ids and any(not math.isnan(row[f"{id_}_ci"]) for row in rows)]
     if timed:
-        told.append(f"± of {' and '.join(metric_of(id_).title for id_ in timed)}: {rule} over fresh processes")
+        titles = " and ".join(metric_of(id_).title for id_ in timed)
+        told.append(f"± of {titles}: half of the 95 % interval over fresh processes and sessions")
     widest = max((row["accuracy_test_ci"] for row in rows if not math.isnan(row["accuracy_test_ci"])), default=0.0)
     if "accuracy" in ids and widest:
         items = " or ".join(str(n) for n in sorted({row["test_items"] for row in rows if row["test_items"]}))

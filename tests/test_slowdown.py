@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import binomtest
@@ -142,6 +144,17 @@ def test_a_duel_that_more_processes_would_not_decide_is_given_up(fought):
     blurred, asked = fought(lambda _n, seed, rng: made(noise(rng, 1, 0.0005), [0.012 * (-1) ** seed])[0])
     assert (blurred["new"].verdict, asked) == ("ok", BOUTS)
     assert blurred["new"].slowdown.effect == blurred["new"].slowdown.floor > 0.005
+
+
+@pytest.mark.parametrize(("apart", "ms", "asked"), [(0.022, 2, 8), (0.022, 20, BOUTS), (0.06, 2, BOUTS)])
+def test_what_more_processes_would_keep_from_being_noisy_goes_on_where_they_are_brief(fought, apart, ms, asked):
+    def script(_name, seed, _rng):
+        [one] = made([0.8 * apart * (-1) ** seed], [apart * (-1) ** seed])
+        return replace(one, base_ns=ms * 1e6, new_ns=ms * 1e6)
+
+    judged, fights = fought(script)
+    assert fights == asked
+    assert judged["new"].verdict == ("noisy" if asked == BOUTS else "inconclusive")
 
 
 def test_what_one_look_calls_slower_stays_so_whatever_becomes_of_others(fought):

@@ -42,7 +42,7 @@ def _counts(_context: click.Context, _parameter: click.Parameter, value: str) ->
     "--threads", default="1", show_default=True, callback=_counts, metavar="N,...",
     help="Set before anything loads; 1,2,4 sweeps over them.",
 )  # fmt: skip
-@click.option("--processes", type=click.IntRange(min=1), default=3, show_default=True, help="Fresh processes to time.")
+@click.option("--processes", type=click.IntRange(min=1), default=6, show_default=True, help="Fresh processes to time.")
 @click.option("--cold-cache", is_flag=True, help="Load the program from where it is stored, not from the page cache.")
 @click.option(
     "--energy", type=click.Choice(["rapl", "meter"]), default=None,
@@ -189,17 +189,17 @@ def _shown(found: Figures, name: str) -> str:
 
 
 def _what(found: Figures, name: str) -> str:
-    """What a figure is, with half of its 95 % interval over processes where it has one, or why it is not there."""
+    """What a figure is, with half of its 95 % interval where processes gave it one, or why it is not there."""
     from kdbench.measures.metric import METRICS
-    from kdbench.stats import t_half_width
+    from kdbench.measures.steady import half_width
     from kdbench.tables import digits_of
 
     metric, value = METRICS[name], found.metrics.get(name)
     by_process = {"latency_ms": found.speed.process_medians_ms, "latency_ref": found.speed.process_ratios}
-    half = t_half_width(by_process.get(name, ()))
+    half = half_width(by_process.get(name, ()))
     if value is None or half is None:
         return found.reasons.get(name, metric.what)
-    return f"±{half * metric.scale:.{digits_of(metric, value)}f}, 95 % over processes; {metric.what}"
+    return f"±{half * metric.scale:.{digits_of(metric, value)}f}, 95 % over processes and sessions; {metric.what}"
 
 
 def _about(found: Figures) -> list[str]:
@@ -268,7 +268,7 @@ def _runtime(found: Figures) -> list[str]:
 _FLAGS = {
     "noisy": "noisy: processes differ by over 10 %, or two copies of one program by over 5 %; see kdbench doctor",
     "stolen": "stolen: a hypervisor took more than 1 % of the time that this machine had work for",
-    "throttled": "throttled: the reference program became slower from process to process, by more than 10 % in all",
+    "throttled": "throttled: the reference program became slower, by thirds of the processes and by over 10 % in all",
     "few-samples": "few-samples: the time cap came before the least number of runs",
 }
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from kdbench.measures.latency import LEAST_FOR_P99
+from kdbench.stats import t_half_width
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,6 +21,13 @@ KEPT = 2000
 
 NOISY = 0.10
 """Process medians that spread further than this share of their median make a figure ``noisy``."""
+
+BETWEEN_SESSIONS = 0.003
+"""How far one session's figure lies from another's of the same machine, a standard deviation as a share of it.
+
+Ratios of four programs moved by 0.1 to 0.4 % in 100 sessions over four hours (``benchmarks/uncertainty.py``), and all
+processes of a session move together, so that they do not show it.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +66,17 @@ def steady(processes: Sequence[NDArray[np.int64]], ruler: Sequence[NDArray[np.in
         "latency_ref": float(np.median(ratios)) if ratios else None,
     }
     return Steady(len(pooled), tuple(float(median) / 1e6 for median in medians), ratios, metrics, tuple(flags))
+
+
+def half_width(by_process: Sequence[float]) -> float | None:
+    """Half of the 95 % interval of a latency or of its ratio, from what each process says; None below two.
+
+    Two parts add up in quadrature: Student's interval over processes, and what no session sees of itself
+    (``BETWEEN_SESSIONS``). JCGM 100:2008, "Guide to the expression of uncertainty in measurement", calls them type A
+    (4.2) and type B (4.3), and adds them so (5.1.2).
+    """
+    seen = t_half_width(by_process)
+    return None if seen is None else math.hypot(seen, 1.96 * BETWEEN_SESSIONS * float(np.mean(by_process)))
 
 
 def thinned(samples: NDArray[np.int64], most: int = KEPT) -> NDArray[np.int32]:

@@ -40,8 +40,13 @@ def shown(tiny_program, store):
 def test_what_several_processes_said_has_an_interval():
     speed = made_up.speed("dscnn", "xnnpack-fp32", 0.00913)
     found = Figures(None, "", speed, speed.metrics, {"latency_p99_ms": "too few"}, 3, None, {})
-    assert measure._what(found, "latency_ms") == f"±0.23, 95 % over processes; {METRICS['latency_ms'].what}"
-    assert measure._what(found, "latency_ref") == f"±0.001, 95 % over processes; {METRICS['latency_ref'].what}"
+    assert (
+        measure._what(found, "latency_ms") == f"±0.23, 95 % over processes and sessions; {METRICS['latency_ms'].what}"
+    )
+    assert (
+        measure._what(found, "latency_ref")
+        == f"±0.001, 95 % over processes and sessions; {METRICS['latency_ref'].what}"
+    )
     assert measure._what(found, "latency_p90_ms") == METRICS["latency_p90_ms"].what
 
 
@@ -100,7 +105,7 @@ def test_a_pace_and_a_long_run_are_lines_of_their_own(tiny_program, store, shown
         [line] = [line for line in lines if line.startswith(f"  {title:<10} ")]
         assert (line.split()[-1] == "timed") == (title == "paced ref")
         assert not any(line.startswith(f"  {title:<10} ") for line in shown.stdout.splitlines())
-    assert "paced: 250 runs, one every 2 ms" in lines
+    assert "paced: 125 runs, one every 2 ms" in lines
     [told] = [line for line in lines if line.startswith("sustained: ")]
     assert re.fullmatch(
         r"sustained: [▁▂▃▄▅▆▇█]{1,60}  [\d.,]+ to [\d.,]+ us, medians of \d+ x [\d.]+ s; [\d,]+ runs", told

@@ -110,7 +110,7 @@ class Performance:
         from kdbench.results import check_writable, save
         from kdbench.review import by_case
         from kdbench.rows import run_of
-        from kdbench.session import conducted, execute
+        from kdbench.session import conducted, timed
         from kdbench.side import Side
         from kdbench.store import Store
 
@@ -119,8 +119,9 @@ class Performance:
         try:
             check_writable(places.results)
             with Progress(sys.stderr) as progress:
-                engine = execute if timing else conducted
-                finished = engine(self.suite, cases, Store(places.store), places.jobs, progress)
+                finished = conducted(self.suite, cases, Store(places.store), places.jobs, progress)
+                if timing:
+                    finished = timed(finished, progress)
             run, items = run_of(finished, self.declared, command, started)
             folder = save(run, finished.samples(), items, places.results)
         except MeasureError as error:

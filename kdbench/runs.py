@@ -141,11 +141,11 @@ def perform(
         KdbenchError: nothing can go on.
     """
     from kdbench.rows import run_of
-    from kdbench.session import execute
+    from kdbench.session import conducted, timed
     from kdbench.store import Store
 
     check_writable(results)
-    finished = execute(chosen, cases, Store(store), jobs, listen, trained)
+    finished = timed(conducted(chosen, cases, Store(store), jobs, listen, trained), listen)
     found, items = run_of(finished, declared, tuple(command), started)
     return StoredRun(found, save(found, finished.samples(), items, results)), finished
 

@@ -77,24 +77,6 @@ class Finished:
         return next((outcome for outcome in outcomes if isinstance(outcome, Failed)), None)
 
 
-def execute(
-    suite: Suite,
-    cases: Sequence[Case],
-    store: Store,
-    jobs: int | None,
-    listen: Listener,
-    trained: Path | None = None,
-) -> Finished:
-    """Run every stage that the store lacks, side by side; then, with the machine to itself, measure.
-
-    ``trained``: a store that another machine filled, to take every network from instead.
-
-    Raises:
-        KdbenchError: nothing can go on (the store cannot be written, a data set is not to be had, bad input).
-    """
-    return timed(conducted(suite, cases, store, jobs, listen, trained), listen)
-
-
 def conducted(
     suite: Suite,
     cases: Sequence[Case],
@@ -103,10 +85,12 @@ def conducted(
     listen: Listener,
     trained: Path | None = None,
 ) -> Finished:
-    """Run every stage that the store lacks, side by side, and measure neither speed nor memory.
+    """Run every stage that the store lacks, side by side, and measure neither speed nor memory: that is ``timed``'s.
+
+    ``trained``: a store that another machine filled, to take every network from instead.
 
     Raises:
-        KdbenchError: as ``execute``.
+        KdbenchError: nothing can go on (the store cannot be written, a data set is not to be had, bad input).
     """
     devices = {name: device_named(name) for name in dict.fromkeys(case.device for case in cases)}
     for device in devices.values():
@@ -144,7 +128,7 @@ def students(
     """Train the students of cases, and no more: the outcome of each one's network, by case.
 
     Raises:
-        KdbenchError: as ``execute``.
+        KdbenchError: as ``conducted``.
     """
     datasets = _datasets(cases)
     _check_options(suite, cases, datasets)
@@ -155,7 +139,7 @@ def students(
 
 
 def timed(finished: Finished, listen: Listener) -> Finished:
-    """What was conducted, with the speed and memory of every structure, measured now."""
+    """What was conducted, with the speed and memory of every structure, measured now, with the machine to itself."""
     datasets = _datasets(finished.cases)
     speeds: dict[tuple[str, str], Timing] = {}
     conditions: dict[str, dict[str, Any]] = {}

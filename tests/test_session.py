@@ -11,7 +11,7 @@ from kdbench.plan import cases_of, select
 from kdbench.records import read_items, read_run, read_samples
 from kdbench.results import save
 from kdbench.rows import run_of
-from kdbench.session import execute
+from kdbench.session import conducted, timed
 from kdbench.store import Store
 from kdbench.suite_file import read_suite, suite_path
 
@@ -69,7 +69,7 @@ def suite(place):
 
 def session(place, suite, cases):
     events = []
-    return execute(suite, cases, Store(place / "store"), 2, events.append), events
+    return timed(conducted(suite, cases, Store(place / "store"), 2, events.append), events.append), events
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +89,7 @@ def test_a_protocol_that_a_device_cannot_keep_is_refused_before_anything_is_trai
     protocol = suite.protocol.model_copy(update={"cold_cache": True})
     cold = suite.model_copy(update={"devices": ("host", "ssh:board"), "protocol": protocol})
     with pytest.raises(UsageError, match=r"^cold_cache: ssh:board runs fresh copies of the programs; only the host "):
-        execute(cold, cases_of(cold), Store(tmp_path), 1, lambda event: pytest.fail(f"it began: {event}"))
+        conducted(cold, cases_of(cold), Store(tmp_path), 1, lambda event: pytest.fail(f"it began: {event}"))
 
 
 def record(run, case):

@@ -18,6 +18,13 @@ def _everywhere(context: click.Context, _parameter: click.Parameter, store: Path
     return store
 
 
+jobs = click.option("--jobs", type=click.IntRange(min=1), help="Stages side by side (default: one a core).")
+settings = click.option(
+    "-o", "--option", "settings", multiple=True, metavar="KEY=VALUE", help="An option of the added method."
+)
+train_device = click.option(
+    "--train-device", type=click.Choice(["cpu", "cuda"]), help="Train there instead of where the recipe says."
+)
 store = click.option(
     "--store",
     type=_FOLDER,

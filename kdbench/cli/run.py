@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     metavar="NAME|FILE.py:CLASS",
     help="Add a method's rows; nothing else is retrained.",
 )
-@click.option("-o", "--option", "settings", multiple=True, metavar="KEY=VALUE", help="An option of the added method.")
+@options.settings
 @click.option(
     "--tuned",
     multiple=True,
@@ -45,10 +45,8 @@ if TYPE_CHECKING:
 @click.option(
     "--device", "devices", multiple=True, metavar="NAME", help="Run programs there instead of where the suite says."
 )
-@click.option("--jobs", type=click.IntRange(min=1), help="Stages side by side (default: one a core).")
-@click.option(
-    "--train-device", type=click.Choice(["cpu", "cuda"]), help="Train there instead of where the recipe says."
-)
+@options.jobs
+@options.train_device
 @click.option(
     "--trained",
     type=click.Path(exists=True, file_okay=False, path_type=Path),

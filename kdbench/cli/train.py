@@ -21,12 +21,10 @@ if TYPE_CHECKING:
     "--only", multiple=True, metavar="AXIS=VALUE,...", help="Only the students of these cases, and their teachers."
 )
 @click.option("--method", "methods", multiple=True, metavar="NAME|FILE.py:CLASS", help="Add a method's students.")
-@click.option("-o", "--option", "settings", multiple=True, metavar="KEY=VALUE", help="An option of the added method.")
+@options.settings
 @click.option("--seeds", metavar="0,1,2|0-9", help="Other seeds than the suite's.")
-@click.option("--jobs", type=click.IntRange(min=1), help="Networks side by side (default: one a core).")
-@click.option(
-    "--train-device", type=click.Choice(["cpu", "cuda"]), help="Train there instead of where the recipe says."
-)
+@options.jobs
+@options.train_device
 @options.store
 def command(
     suite: str,

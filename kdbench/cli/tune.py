@@ -24,7 +24,7 @@ _SHOWN = 5
 @click.option("--trials", type=click.IntRange(min=2), required=True, help="How many each method has in all.")
 @click.option("--seeds", metavar="0,1,2|0-9", help="The students of a trial (default: 1000, which no suite reports).")
 @click.option("--quick", is_flag=True, help="By the suite's [quick] recipes: does it work here?")
-@click.option("--jobs", type=click.IntRange(min=1), help="Students side by side (default: one a core).")
+@options.jobs
 @options.store
 @options.results
 def command(

@@ -114,6 +114,23 @@ class Job:
     timeout_s: float = 300.0
 
 
+PROGRAM = "program"
+"""What a job calls its only program."""
+
+
+def alone(
+    program: Program,
+    inputs: tuple[NDArray[np.generic], ...],
+    *steps: StepOf,
+    threads: int = 1,
+    pin: bool = False,
+    timeout_s: float = 300.0,
+) -> Job:
+    """The job of one program, which is loaded before ``steps``; ``inputs`` are under its name."""
+    fed = (Input(program.name, inputs),)
+    return Job((program,), fed, (Load(program.name), *steps), threads, pin, timeout_s=timeout_s)
+
+
 @dataclass(frozen=True, slots=True)
 class Series:
     """What a ``Pace`` made: how many ``runs``, and of those that are kept, at most 65,536 and evenly spread, when each

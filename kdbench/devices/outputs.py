@@ -9,7 +9,7 @@ import numpy as np
 from kdbench.catalog import load
 from kdbench.data.named import planned
 from kdbench.devices.device import device_named
-from kdbench.devices.job import Input, Job, Load, Predict, Program
+from kdbench.devices.job import PROGRAM, Predict, Program, alone
 from kdbench.errors import StageError
 
 if TYPE_CHECKING:
@@ -42,11 +42,7 @@ def run(spec: Mapping[str, Any], inputs: Mapping[str, Artefact], out: Path, tell
     dataset = planned(spec["data"])
     items = load("tasks", spec["task"])().collate(dataset, torch.from_numpy(dataset.test.inputs)).numpy()
     tell(0.0, f"{len(items)} items")
-    job = Job(
-        programs=(Program("program", inputs["program"].path("program.pte")),),
-        inputs=(Input("items", (np.ascontiguousarray(items[:, None]),)),),
-        steps=(Load("program"), Predict("program", "items")),
-        timeout_s=_SECONDS,
-    )
-    outputs = device.run(job).outputs["program"][0]
+    program = Program(PROGRAM, inputs["program"].path("program.pte"))
+    job = alone(program, (np.ascontiguousarray(items[:, None]),), Predict(PROGRAM, PROGRAM), timeout_s=_SECONDS)
+    outputs = device.run(job).outputs[PROGRAM][0]
     np.save(out / "outputs.npy", outputs.reshape(len(items), -1).astype(np.float32), allow_pickle=False)

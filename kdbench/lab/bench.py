@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kdbench.catalog import load
-from kdbench.devices.job import Input, Job, Load, Predict, Program
+from kdbench.devices.job import PROGRAM, Predict, Program, alone
 from kdbench.errors import KdbenchError, MeasureError, StageError
 from kdbench.lab.manifest import Entry, Manifest, read_manifest
 from kdbench.lab.measured import MEASURED_FILE
@@ -126,13 +126,9 @@ def _outputs(
 
 def _answers(folder: Path, manifest: Manifest, entry: Entry, feed: str, device: Device) -> NDArray[np.generic]:
     """The first output of a program for every item of a feed."""
-    job = Job(
-        programs=(Program("program", folder / entry.file, entry.method),),
-        inputs=(Input("items", (np.load(folder / manifest.feeds[feed].npy, allow_pickle=False),)),),
-        steps=(Load("program"), Predict("program", "items")),
-        timeout_s=_SECONDS,
-    )
-    return device.run(job).outputs["program"][0]
+    items = np.load(folder / manifest.feeds[feed].npy, allow_pickle=False)
+    program = Program(PROGRAM, folder / entry.file, entry.method)
+    return device.run(alone(program, (items,), Predict(PROGRAM, PROGRAM), timeout_s=_SECONDS)).outputs[PROGRAM][0]
 
 
 def _check(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, ClassVar
 
-from kdbench.devices.job import Input, Interleave, Job, Load, Program
+from kdbench.devices.job import PROGRAM, Interleave, Program, alone
 from kdbench.measures.latency import of_speed
 from kdbench.meters import MeterError
 
@@ -44,19 +44,18 @@ def energy_mj(device: Device, program: SpeedProgram, meter: Meter, protocol: Pro
     counts: list[int] = []
 
     def run(nanoseconds: int) -> None:
-        name = "program"
         block = min(nanoseconds, _BLOCK_NS)
         # The first inference of a process is apart from the others.
-        step = Interleave((name,), {name: name}, 0, 0, 1, nanoseconds, 2 * nanoseconds + 1, block, seed=0)
-        job = Job(
-            programs=(Program(name, program.path, program.method),),
-            inputs=(Input(name, program.inputs),),
-            steps=(Load(name), step),
+        step = Interleave((PROGRAM,), {PROGRAM: PROGRAM}, 0, 0, 1, nanoseconds, 2 * nanoseconds + 1, block, seed=0)
+        job = alone(
+            Program(PROGRAM, program.path, program.method),
+            program.inputs,
+            step,
             threads=protocol.threads,
             pin=protocol.pin,
             timeout_s=protocol.timeout_seconds + 2 * WINDOW_S,
         )
-        counts.append(len(device.run(job).samples[name]))
+        counts.append(len(device.run(job).samples[PROGRAM]))
 
     try:
         idle = meter.during(lambda: time.sleep(WINDOW_S))

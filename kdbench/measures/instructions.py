@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from kdbench.devices.device import COUNTED
-from kdbench.devices.job import Input, Interleave, Job, Load, Program
+from kdbench.devices.job import PROGRAM, Interleave, Program, alone
 from kdbench.errors import StageError
 from kdbench.measures.latency import of_speed
 from kdbench.records import Speed
@@ -100,13 +100,7 @@ def per_inference(counts: NDArray[np.int64], items: int) -> dict[str, float]:
 def _counts(device: Counter, path: Path, program: SpeedProgram, protocol: Protocol) -> dict[str, float]:
     fed = tuple(array[:ITEMS] for array in program.inputs)
     items = len(fed[0])
-    name = "program"
     # The first inference is apart from the warm-up.
-    runs = Interleave((name,), {name: name}, items * WARMUP - 1, 0, items * PASSES, 0, _ENDLESS, 1, seed=0)
-    job = Job(
-        programs=(Program(name, path, program.method),),
-        inputs=(Input(name, fed),),
-        steps=(Load(name), runs),
-        timeout_s=protocol.timeout_seconds,
-    )
+    runs = Interleave((PROGRAM,), {PROGRAM: PROGRAM}, items * WARMUP - 1, 0, items * PASSES, 0, _ENDLESS, 1, seed=0)
+    job = alone(Program(PROGRAM, path, program.method), fed, runs, timeout_s=protocol.timeout_seconds)
     return per_inference(device.count(job)[1], items)

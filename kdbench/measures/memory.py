@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from kdbench.devices.job import Input, Interleave, Job, Load, Program
+from kdbench.devices.job import PROGRAM, Interleave, Job, Program, alone
 from kdbench.devices.job import Memory as Reading
 from kdbench.measures.latency import of_speed
 
@@ -63,13 +63,13 @@ def with_program(
     Raises:
         StageError: a process failed.
     """
-    name = "program"
     first = tuple(array[:1] for array in inputs)
-    runs = Interleave((name,), {name: name}, 0, 0, _RUNS, 0, 10**15, 1, seed=0)
-    full = Job(
-        programs=(Program(name, path, method),),
-        inputs=(Input(name, first),),
-        steps=(Load(name), runs, Reading("end")),
+    runs = Interleave((PROGRAM,), {PROGRAM: PROGRAM}, 0, 0, _RUNS, 0, 10**15, 1, seed=0)
+    full = alone(
+        Program(PROGRAM, path, method),
+        first,
+        runs,
+        Reading("end"),
         threads=protocol.threads,
         timeout_s=protocol.timeout_seconds,
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kdbench.devices.job import Input, Job, Load, Pace, Program
+from kdbench.devices.job import PROGRAM, Pace, Program, alone
 from kdbench.measures.latency import SUSTAINED
 
 if TYPE_CHECKING:
@@ -37,17 +37,15 @@ def measure_sustained(device: Device, program: SpeedProgram, protocol: Protocol)
         StageError: the process failed.
     """
     assert protocol.sustained_s
-    name = "program"
-    step = Pace(name, name, period_ns=0, runs=_ENDLESS, max_ns=round(protocol.sustained_s * 1e9))
-    job = Job(
-        programs=(Program(name, program.path, program.method),),
-        inputs=(Input(name, program.inputs),),
-        steps=(Load(name), step),
+    job = alone(
+        Program(PROGRAM, program.path, program.method),
+        program.inputs,
+        Pace(PROGRAM, PROGRAM, period_ns=0, runs=_ENDLESS, max_ns=round(protocol.sustained_s * 1e9)),
         threads=protocol.threads,
         pin=protocol.pin,
         timeout_s=protocol.timeout_seconds + protocol.sustained_s,
     )
-    return device.run(job).series[name]
+    return device.run(job).series[PROGRAM]
 
 
 def sustained(series: Series) -> dict[str, Figure]:

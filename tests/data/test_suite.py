@@ -8,7 +8,7 @@ from made_files import CIFAR100, cifar_members, sha256, tar_gz, write_tree
 from kdbench.plan import cases_of
 from kdbench.records import run_text
 from kdbench.rows import run_of
-from kdbench.session import execute
+from kdbench.session import conducted, timed
 from kdbench.store import Store
 from kdbench.suite_file import read_suite
 
@@ -63,7 +63,8 @@ def test_trees_and_archives_go_all_the_way_and_leave_no_path_in_the_record(own, 
     (tmp_path / "made.py").write_text(MADE.replace("SHA256", sha256(archive.read_bytes())))
     (tmp_path / "made.toml").write_text(SUITE)
     suite = read_suite(tmp_path / "made.toml")
-    finished = execute(suite, cases_of(suite), Store(tmp_path / "store"), 2, lambda _event: None)
+    waiting = conducted(suite, cases_of(suite), Store(tmp_path / "store"), 2, lambda _event: None)
+    finished = timed(waiting, lambda _event: None)
     run, items = run_of(finished, suite, ("kdbench", "run", "made"), datetime.now(UTC))
     assert [(record.pair, record.method, record.status) for record in run.records] == [
         (pair, method, "ok")

@@ -7,7 +7,7 @@ import pytest
 from kdbench.frame import frame, summary
 from kdbench.plan import cases_of, select
 from kdbench.rows import run_of
-from kdbench.session import execute
+from kdbench.session import conducted, timed
 from kdbench.store import Store
 from kdbench.suite_file import read_suite
 from kdbench.tables import table_of
@@ -70,7 +70,8 @@ def run(tmp_path_factory):
     targets = [f"{place}/chip.py:{name}" for name in ("ALONE", "JUDGED", "WRONG")]
     suite = read_suite(place / "small.toml").model_copy(update={"targets": ("portable-fp32", *targets)})
     cases = select(cases_of(suite), "method=scratch")
-    finished = execute(suite, cases, Store(place / "store"), 2, lambda _event: None)
+    waiting = conducted(suite, cases, Store(place / "store"), 2, lambda _event: None)
+    finished = timed(waiting, lambda _event: None)
     return run_of(finished, suite, ("kdbench", "run", "small"), datetime.now(UTC))[0]
 
 

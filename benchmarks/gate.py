@@ -44,6 +44,7 @@ from kdbench.measures.duel import BLOCK_NS, Duellists, Together, block_medians, 
 from kdbench.papers.looks import COLOURS, entry
 from kdbench.papers.sheet import blank, finish, grid, save, settings
 from kdbench.slowdown import BOUTS, judge, slowdown_of
+from kdbench.spec import Protocol
 
 HERE = Path(__file__).parent / "results"
 TRIALS, TRUTH = HERE / "gate.jsonl", HERE / "gate-truth.json"
@@ -198,7 +199,7 @@ def trial(number: int, widths: dict, folder: Path) -> dict:
     busy = subprocess.Popen([sys.executable, "-c", "while True: pass"]) if loaded else None
     before = os.getloadavg()[0]
     try:
-        judged = judge(Together(device), duels, threads=threads, seed=number)
+        judged = judge(Together(device, Protocol(threads=threads)), duels, seed=number)
     finally:
         if busy is not None:
             busy.kill()

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Literal
 
 from kdbench.errors import StageError
 from kdbench.measures.memory import with_program, without_program
-from kdbench.spec import Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 
     from kdbench.devices.device import Device
     from kdbench.measures.duel import Duellists
+    from kdbench.spec import Protocol
 
 PROCESSES = 5
 """Fresh processes of each side."""
@@ -50,14 +50,15 @@ def growths(
     base: Device,
     new: Device,
     duels: Mapping[str, Duellists],
-    threads: int = 1,
+    protocol: Protocol,
     tell: Callable[[float, str], None] = lambda _done, _text: None,
 ) -> dict[str, Growth]:
     """The verdict on the peak memory of every new program, by name; ``base`` and ``new`` are where each side runs.
 
-    Where these are two, peaks are shown and not judged.
+    Where these are two, peaks are shown and not judged. ``protocol``: how many threads a process has, and how long it
+    may take.
     """
-    several = Protocol(memory_processes=PROCESSES, threads=threads)
+    several = protocol.model_copy(update={"memory_processes": PROCESSES})
     try:
         empty = without_program(base, several).peak if duels else 0
         other = empty if new == base or not duels else without_program(new, several).peak
@@ -67,7 +68,7 @@ def growths(
     for place, (name, duel) in enumerate(duels.items()):
         tell(place / len(duels), f"memory: {name}")
         try:
-            one = growth_of(*_peaks(((base, duel.base, empty), (new, duel.new, other)), duel, threads))
+            one = growth_of(*_peaks(((base, duel.base, empty), (new, duel.new, other)), duel, protocol))
             found[name] = one if new == base else replace(one, verdict="inconclusive", reason=f"{one.reason}; {APART}")
         except StageError as error:
             found[name] = _unjudged(error)
@@ -83,9 +84,9 @@ def growth_of(base: int, new: int) -> Growth:
     return Growth(said, f"{moved}, each the least of {PROCESSES} processes; {counts / 1e6:.2f} MB counts", base, new)
 
 
-def _peaks(sides: tuple[tuple[Device, Path, int], ...], duel: Duellists, threads: int) -> tuple[int, int]:
+def _peaks(sides: tuple[tuple[Device, Path, int], ...], duel: Duellists, protocol: Protocol) -> tuple[int, int]:
     """The least peak of base and of new: of each the device, the program, and what its runner takes without one."""
-    once = Protocol(memory_processes=1, threads=threads)
+    once = protocol.model_copy(update={"memory_processes": 1})
     rounds = [
         [
             max(with_program(device, path, duel.method, duel.inputs, once).peak - empty, 0)

@@ -13,6 +13,7 @@ from kdbench.growth import Growth, growths
 from kdbench.likeness import met_structures, moved_structures
 from kdbench.measures.duel import Apart, Duellists, Together
 from kdbench.slowdown import Judged, judge
+from kdbench.spec import Protocol
 from kdbench.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def rematches(
     """
     rematched: dict[str, Rematch] = {}
     moved = (met_structures if runtime else moved_structures)(before.run, after.run)
-    threads = int(after.run.suite.get("protocol", {}).get("threads", 1))
+    protocol = Protocol.model_validate(after.run.suite.get("protocol", {}))
     for device in dict.fromkeys(key[2] for key in moved):
         here = {case: key for key, case in moved.items() if key[2] == device}
         try:
@@ -74,7 +75,7 @@ def rematches(
                 duels[case] = duel(before.program(key[0], store), after.program(key[1], store))
             except KdbenchError as error:
                 rematched[case] = unjudged(error)
-        rematched |= fought(where, duels, effect=effect, threads=threads, runtime=runtime, tell=tell)
+        rematched |= fought(where, duels, effect=effect, protocol=protocol, runtime=runtime, tell=tell)
     return {case: rematched[case] for case in moved.values() if case in rematched}
 
 
@@ -95,15 +96,15 @@ def fought(
     duels: Mapping[str, Duellists],
     *,
     effect: float = EFFECT,
-    threads: int = 1,
+    protocol: Protocol,
     runtime: Device | None = None,
     tell: Callable[[float, str], None] = lambda _done, _text: None,
 ) -> dict[str, Rematch]:
     """What is said of every duel on a device, by its name; ``runtime`` is where base runs, if not there too."""
-    ground = Apart(runtime, device) if runtime else Together(device)
+    ground = Apart(runtime, device, protocol) if runtime else Together(device, protocol)
     # Orders of one comparison are not those of the next, else what a place in them does would be a bias of all.
-    speeds = judge(ground, duels, effect=effect, threads=threads, seed=secrets.randbelow(2**20), tell=tell)
-    memory = growths(runtime or device, device, duels, threads, tell)
+    speeds = judge(ground, duels, effect=effect, seed=secrets.randbelow(2**20), tell=tell)
+    memory = growths(runtime or device, device, duels, protocol, tell)
     return {name: Rematch(speeds[name], memory[name]) for name in duels}
 
 

@@ -113,7 +113,6 @@ def judge(
     duels: Mapping[str, Duellists],
     *,
     effect: float = EFFECT,
-    threads: int = 1,
     seed: int = 0,
     tell: Callable[[float, str], None] = lambda _done, _text: None,
 ) -> dict[str, Judged]:
@@ -126,7 +125,7 @@ def judge(
         for name in names:
             tell(place / MOST, f"{what}, process {place + 1}: {name}")
             try:
-                of[name].append(ground.fight(duels[name], seed * 1000 + first + place, threads))
+                of[name].append(ground.fight(duels[name], seed * 1000 + first + place))
             except StageError as error:
                 del of[name]
                 judged[name] = Judged("incomparable", f"speed not judged: {error.reason}", None)

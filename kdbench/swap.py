@@ -11,6 +11,7 @@ from kdbench.gate import fact
 from kdbench.likeness import ONE_RUNTIME, served
 from kdbench.lowering.contents import read_contents
 from kdbench.rematch import duel, fought, opened, unjudged
+from kdbench.spec import Protocol
 from kdbench.verdict import Comparison, Verdict
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def swap(
         except UsageError as error:
             rematch = unjudged(error)
         else:
-            rematch = fought(where, duels, effect=effect, runtime=runtime, tell=tell)[new.name]
+            rematch = fought(where, duels, protocol=Protocol(), effect=effect, runtime=runtime, tell=tell)[new.name]
             notes.insert(0, f"the programs were run on {device}, {served(runtime)}")
         verdicts += rematch.verdicts(new.name)
     return Comparison(new.name, str(base), str(new), tuple(verdicts), notes=tuple(notes))

@@ -7,6 +7,7 @@ from kdbench.errors import StageError
 from kdbench.growth import APART, LEAST, PROCESSES, growth_of, growths
 from kdbench.measures.duel import Duellists
 from kdbench.measures.memory import Resident
+from kdbench.spec import Protocol
 
 MB = 1_000_000
 
@@ -37,16 +38,17 @@ def test_sides_alternate_and_the_least_of_their_processes_stands_for_them(monkey
 
     def loaded(device, path, _method, _inputs, protocol):
         asked.append((device, path.name))
-        assert (protocol.memory_processes, protocol.threads) == (1, 2)
+        assert (protocol.memory_processes, protocol.threads, protocol.timeout_seconds) == (1, 2, 7.0)
         return Resident(len(device) + MB + next(disturbed), None, None)
 
     def empty(device, protocol):
-        assert (protocol.memory_processes, protocol.threads) == (PROCESSES, 2)
+        assert (protocol.memory_processes, protocol.threads, protocol.timeout_seconds) == (PROCESSES, 2, 7.0)
         return Resident(len(device), None, None)
 
     monkeypatch.setattr(growth, "with_program", loaded)
     monkeypatch.setattr(growth, "without_program", empty)
-    found = growths("here", "there", {"it": Duellists(tmp_path / "base", tmp_path / "new", ())}, threads=2)["it"]
+    duel = Duellists(tmp_path / "base", tmp_path / "new", ())
+    found = growths("here", "there", {"it": duel}, Protocol(threads=2, timeout_seconds=7.0))["it"]
     assert asked == [("here", "base"), ("there", "new")] * PROCESSES
     assert (found.base_bytes, found.new_bytes) == (MB + 2, MB + 1)
     assert (found.verdict, found.reason.endswith(f"; {APART}")) == ("inconclusive", True)  # here and there are two
@@ -65,7 +67,7 @@ def test_a_program_that_takes_more_is_seen_and_one_of_other_weights_is_not(tmp_p
         "large": Duellists(tiny_program.path, path, tiny_program.inputs),
         "other": Duellists(tiny_program.path, other_program.path, tiny_program.inputs),
     }
-    found = growths(host(), host(), duels)
+    found = growths(host(), host(), duels, Protocol())
     assert {name: one.verdict for name, one in found.items()} == {"large": "regressed", "other": "ok"}
     assert found["large"].new_bytes - found["large"].base_bytes > 16 * MB  # a matrix of 4 M weights
 
@@ -85,5 +87,5 @@ class Failing:
 def test_what_does_not_run_is_incomparable(fine, tmp_path):
     duels = {"it": Duellists(tmp_path / "base", tmp_path / "new", (np.zeros((1, 1), np.float32),))}
     device = Failing(fine)
-    found = growths(device, device, duels)["it"]
+    found = growths(device, device, duels, Protocol())["it"]
     assert (found.verdict, found.reason, found.base_bytes) == ("incomparable", "memory not judged: signal 11", None)

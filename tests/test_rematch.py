@@ -10,6 +10,7 @@ from kdbench.gate import compare
 from kdbench.lowering.xnnpack import FP32
 from kdbench.rematch import fought, rematches
 from kdbench.side import Side
+from kdbench.spec import Protocol
 from kdbench.store import Store
 
 KD8 = "digits:resnet8-dscnn/kd/xnnpack-fp32/s0/host"
@@ -74,8 +75,18 @@ def test_no_two_comparisons_draw_the_same_orders(monkeypatch):
     drawn = []
     monkeypatch.setattr("kdbench.rematch.judge", lambda *_, seed, **__: drawn.append(seed) or {})
     for _ in range(3):
-        fought(host(), {})
+        fought(host(), {}, protocol=Protocol())
     assert len(set(drawn)) == 3
+
+
+def test_programs_run_as_the_new_runs_suite_says(tmp_path, store, programs, monkeypatch):
+    asked = []
+    monkeypatch.setattr("kdbench.rematch.fought", lambda *_, protocol, **__: asked.append(protocol) or {})
+    base = of(made_up.run(broken=False), KD8, OLD, programs["old"])
+    new = of(base, KD8, NEW, programs["new"])
+    suite = {**new.suite, "protocol": {**new.suite["protocol"], "threads": 2, "timeout_seconds": 90.0}}
+    rematches(*sides(tmp_path, base, new.model_copy(update={"suite": suite})), store)
+    assert [(protocol.threads, protocol.timeout_seconds) for protocol in asked] == [(2, 90.0)]
 
 
 def test_nothing_runs_where_nothing_changed(tmp_path, store):

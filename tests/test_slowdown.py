@@ -76,7 +76,7 @@ class Scripted:
     def alike(self, duellists):
         return Together(None).alike(duellists)
 
-    def fight(self, duellists, seed, _threads=1):
+    def fight(self, duellists, seed):
         self.asked += 1
         return self.script(duellists.new.name, seed, np.random.default_rng(seed))
 

@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import numpy as np
 
+from kdbench import spec
 from kdbench.devices.job import Input, Interleave, Job, Load, Program
 from kdbench.store import file_sha256
 
@@ -84,36 +85,35 @@ class Ground(Protocol):
     @property
     def unit(self) -> str:
         """What intervals are over."""
-        ...
 
     @property
     def told(self) -> str:
         """How the programs were run, in words."""
-        ...
 
     @property
     def least(self) -> float:
         """The least change that can count here, as a share."""
-        ...
 
     def alike(self, duellists: Duellists) -> bool:
         """Whether nothing can differ, so that nothing need be run."""
-        ...
 
-    def fight(self, duellists: Duellists, seed: int, threads: int = 1) -> Bout:
+    def fight(self, duellists: Duellists, seed: int) -> Bout:
         """One bout; orders are drawn from ``seed``.
 
         Raises:
             StageError: a program does not run.
         """
-        ...
 
 
 @dataclass(frozen=True, slots=True)
 class Together:
-    """A device on which a bout is one fresh process, so that what disturbs one program disturbs the other."""
+    """A device on which a bout is one fresh process, so that what disturbs one program disturbs the other.
+
+    ``protocol``: how many threads a process has, and how long it may take.
+    """
 
     device: Device
+    protocol: spec.Protocol = field(default_factory=spec.Protocol)
     unit: ClassVar[str] = "processes"
     least: ClassVar[float] = 0.0
     told: ClassVar[str] = "side by side"
@@ -122,10 +122,10 @@ class Together:
         """Whether both are the same file."""
         return file_sha256(duellists.base) == file_sha256(duellists.new)
 
-    def fight(self, duellists: Duellists, seed: int, threads: int = 1) -> Bout:
+    def fight(self, duellists: Duellists, seed: int) -> Bout:
         """One bout in a fresh process."""
         paths = {_BASE: duellists.base, _NEW: duellists.new, _AGAIN: duellists.base}
-        return bout(list(_blocks(self.device, paths, duellists, seed, threads).values()))
+        return bout(list(_blocks(self.device, paths, duellists, seed, self.protocol).values()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +138,7 @@ class Apart:
 
     base: Device
     new: Device
+    protocol: spec.Protocol = field(default_factory=spec.Protocol)
     unit: ClassVar[str] = "rounds of three processes"
     least: ClassVar[float] = APART
 
@@ -150,7 +151,7 @@ class Apart:
         """Never."""
         return False
 
-    def fight(self, duellists: Duellists, seed: int, threads: int = 1) -> Bout:
+    def fight(self, duellists: Duellists, seed: int) -> Bout:
         """One bout in three fresh processes."""
         sides = {
             _BASE: (self.base, duellists.base),
@@ -158,7 +159,7 @@ class Apart:
             _AGAIN: (self.base, duellists.base),
         }
         found = {
-            name: _blocks(sides[name][0], {name: sides[name][1]}, duellists, seed, threads)[name]
+            name: _blocks(sides[name][0], {name: sides[name][1]}, duellists, seed, self.protocol)[name]
             for name in _shuffled(list(sides), seed)
         }
         return bout([found[name] for name in sides])
@@ -170,7 +171,7 @@ def _shuffled(names: list[str], seed: int) -> list[str]:
 
 
 def _blocks(
-    device: Device, paths: Mapping[str, Path], duellists: Duellists, seed: int, threads: int
+    device: Device, paths: Mapping[str, Path], duellists: Duellists, seed: int, protocol: spec.Protocol
 ) -> dict[str, NDArray[np.float64]]:
     """The block medians of each program in ns, by its name in ``paths``, all of them run in one fresh process."""
     names = _shuffled(list(paths), seed)
@@ -189,8 +190,9 @@ def _blocks(
         programs=tuple(Program(name, path, duellists.method) for name, path in paths.items()),
         inputs=(Input("items", duellists.inputs),),
         steps=(*(Load(name) for name in names), step),
-        threads=threads,
+        threads=protocol.threads,
         pin=True,
+        timeout_s=protocol.timeout_seconds,
     )
     samples = device.run(job).samples
     return {name: block_medians(samples[name], BLOCK_NS) for name in paths}

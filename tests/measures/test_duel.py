@@ -3,6 +3,7 @@ import pytest
 
 from kdbench.devices.host import host
 from kdbench.measures.duel import Apart, Duellists, Together, block_medians, bout
+from kdbench.spec import Protocol
 
 
 def test_blocks_end_with_the_run_that_fills_them():
@@ -51,6 +52,21 @@ def test_a_bout_is_one_process_together_and_three_apart(tiny_program, other_prog
         assert len(seen) == 3
         orders.add(tuple(device is here for device, _ in seen))
     assert len(orders) > 1
+
+
+def test_a_process_has_the_threads_and_the_time_of_the_protocol(tiny_program, other_program):
+    jobs = []
+
+    class Kept(Recorded):
+        def run(self, job):
+            jobs.append(job)
+            return host().run(job)
+
+    duel = Duellists(tiny_program.path, other_program.path, tiny_program.inputs)
+    protocol = Protocol(threads=2, timeout_seconds=90.0)
+    Together(Kept([]), protocol).fight(duel, 0)
+    Apart(Kept([]), Kept([]), protocol).fight(duel, 0)
+    assert [(job.threads, job.timeout_s) for job in jobs] == [(2, 90.0)] * 4
 
 
 def test_the_same_file_is_alike_together_but_not_on_two_runtimes(tiny_program, other_program):

@@ -32,6 +32,9 @@ RUNNERS = ("native", "python")
 _QUIET = {"LC_ALL": "C", "PATH": "/usr/bin:/bin"}
 """The whole environment of a native runner: what a user has set must not decide figures."""
 
+_HUGE = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+"""By which malloc asks Linux for huge pages, from glibc 2.35 on; others have no such name and leave it."""
+
 
 def host(name: str = "host") -> Host:
     """The machine itself: the native runner, or without a compiler the Python runtime in its own process.
@@ -88,6 +91,7 @@ class Host:
             UsageError: the job contradicts itself.
         """
         command, environment = self._command()
+        environment |= _HUGE if job.huge else {}
         try:
             with tempfile.TemporaryDirectory(prefix="kdbench-job-") as scratch:
                 folder = Path(scratch)

@@ -102,7 +102,9 @@ StepOf = Load | Interleave | Pace | Predict | Memory
 class Job:
     """What one process does, in order. ``threads`` is set before anything is loaded; ``pin`` keeps it on one core.
 
-    ``cold``: the programs' files are not in the page cache when the process starts.
+    ``cold``: the programs' files are not in the page cache when the process starts. ``huge``: where the host's system
+    has them, memory that is allocated lies in huge pages; where small ones lie decides how fast weights are read that
+    fit no cache.
     """
 
     programs: tuple[Program, ...]
@@ -111,6 +113,7 @@ class Job:
     threads: int = 1
     pin: bool = False
     cold: bool = False
+    huge: bool = False
     timeout_s: float = 300.0
 
 

@@ -12,6 +12,7 @@ import psutil
 import pytest
 from jobs import TYPES, expected, interleave, predict, row_tensors, timing
 
+import kdbench.devices.host
 from kdbench.devices.host import Host, host
 from kdbench.devices.job import Input, Job, Load, Memory, Predict, Program
 from kdbench.errors import StageError, UsageError
@@ -284,6 +285,21 @@ def test_the_environment_does_not_reach_the_native_runner(native, tiny_program, 
     monkeypatch.setenv("LD_PRELOAD", "/nonexistent/preloaded.so")
     monkeypatch.setenv("LD_LIBRARY_PATH", "/nonexistent")
     assert native.run(predict(tiny_program)).outputs["p"][0].shape == (4, 1, 4)
+
+
+def test_only_a_job_that_asks_for_huge_pages_tells_malloc_so(native, tiny_program, monkeypatch):
+    finish, given = kdbench.devices.host.finish, []
+
+    def finished(command, environment, *rest):
+        given.append(environment)
+        finish(command, environment, *rest)
+
+    monkeypatch.setattr("kdbench.devices.host.finish", finished)
+    job = predict(tiny_program)
+    for each in (job, dataclasses.replace(job, huge=True), job):
+        assert native.run(each).outputs["p"][0].shape == (4, 1, 4)
+    assert given[1] == {**given[0], "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+    assert given[2] == given[0]
 
 
 def test_importing_the_host_imports_neither_torch_nor_executorch():

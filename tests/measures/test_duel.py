@@ -36,6 +36,12 @@ class Recorded:
         return host().run(job)
 
 
+class Kept(Recorded):
+    def run(self, job):
+        self.seen.append(job)
+        return host().run(job)
+
+
 def test_a_bout_is_one_process_together_and_three_apart(tiny_program, other_program):
     seen = []
     here, there = Recorded(seen), Recorded(seen)
@@ -56,17 +62,19 @@ def test_a_bout_is_one_process_together_and_three_apart(tiny_program, other_prog
 
 def test_a_process_has_the_threads_and_the_time_of_the_protocol(tiny_program, other_program):
     jobs = []
-
-    class Kept(Recorded):
-        def run(self, job):
-            jobs.append(job)
-            return host().run(job)
-
     duel = Duellists(tiny_program.path, other_program.path, tiny_program.inputs)
     protocol = Protocol(threads=2, timeout_seconds=90.0)
-    Together(Kept([]), protocol).fight(duel, 0)
-    Apart(Kept([]), Kept([]), protocol).fight(duel, 0)
-    assert [(job.threads, job.timeout_s) for job in jobs] == [(2, 90.0)] * 4
+    Together(Kept(jobs), protocol).fight(duel, 0)
+    Apart(Kept(jobs), Kept(jobs), protocol).fight(duel, 0)
+    assert [(job.threads, job.timeout_s, job.huge) for job in jobs] == [(2, 90.0, False)] * 4
+
+
+def test_large_programs_have_huge_pages(tiny_program, other_program, monkeypatch):
+    jobs = []
+    monkeypatch.setattr("kdbench.measures.duel.LARGE", other_program.path.stat().st_size - 1)
+    assert tiny_program.path.stat().st_size == other_program.path.stat().st_size
+    Together(Kept(jobs)).fight(Duellists(tiny_program.path, other_program.path, tiny_program.inputs), 0)
+    assert [job.huge for job in jobs] == [True]
 
 
 def test_the_same_file_is_alike_together_but_not_on_two_runtimes(tiny_program, other_program):

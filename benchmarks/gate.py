@@ -143,7 +143,7 @@ def inputs(of: Class) -> tuple[np.ndarray, ...]:
 
 def longer(of: Class, base: Path, new: Path, bouts: int) -> float:
     """The true ratio, less one, on one thread."""
-    ground, duel = Together(host()), Duellists(base, new, inputs(of))
+    ground, duel = Together(host(), Protocol()), Duellists(base, new, inputs(of))
     return slowdown_of([ground.fight(duel, 10_000 + seed) for seed in range(bouts)]).share
 
 

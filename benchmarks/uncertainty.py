@@ -8,7 +8,8 @@ length. Truth, for a session, is the median over all others of that
 machine and executorch, each of another minute.
 
 Claim: the 95 % intervals of ``latency_ref`` (``kdbench.measures.steady.half_width``) hold the truth in at least 90 % of 100 sessions,
-and are at most 2 % wide on average. What sessions differ by, a part of them, was taken from 100 sessions before these, of ``RULE`` 1. Beside it, as found: those of the absolute latency, and those that a single process gives, as others report
+and are at most 2 % wide on average. What sessions differ by, a part of them, was taken from 100 sessions before these, of ``RULE`` 1
+(``results/uncertainty-before.jsonl``). Beside it, as found: those of the absolute latency, and those that a single process gives, as others report
 them (the mean of its runs with a 95 % interval over runs).
 """
 
@@ -81,8 +82,8 @@ def session(number: int, of: dict[str, SpeedProgram], reference: SpeedProgram) -
         one = timing.samples[0].astype(float) / 1e6
         speed = timing.speed
         rows[name] = {
-            "x ref": [speed.metrics["latency_ref"], half_width(speed.process_ratios)],
-            "latency": [speed.metrics["latency_ms"], half_width(speed.process_medians_ms)],
+            "x ref": [speed.metrics["latency_ref"], half_width("latency_ref", speed.process_ratios)],
+            "latency": [speed.metrics["latency_ms"], half_width("latency_ms", speed.process_medians_ms)],
             "one process": [float(one.mean()), 1.96 * float(one.std(ddof=1)) / math.sqrt(len(one))],
         }
     return {

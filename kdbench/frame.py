@@ -51,7 +51,7 @@ earlier row of the pair already shows the figures of this structure.
 """
 
 BY_PROCESS = ("latency_ms", "latency_ref")
-"""The metrics whose uncertainty is that between fresh processes."""
+"""The metrics whose uncertainty is that between fresh processes and sessions, not seeds."""
 
 RATIOS = ("size_bytes", "download_bytes", "params", "macs", "latency_ms")
 """The metrics that ``summary`` also gives as a share of the teacher's, in the column ``ID_ratio``."""
@@ -97,7 +97,7 @@ def summary(cases: pd.DataFrame, *, per_seed: bool = False) -> pd.DataFrame:
 
     ``SUMMARY_COLUMNS``, then for every metric its mean over the seeds that ended well and, as ``ID_ci``, the half-width
     of Student's 95 % interval of that mean over seeds (NaN with one seed). What is measured once a structure does not
-    vary with seeds: its interval is over fresh processes for ``BY_PROCESS``, and NaN for all else.
+    vary with seeds: its interval is over processes and sessions for ``BY_PROCESS``, and NaN for all else.
     ``accuracy_test_ci``: the half-width of Wilson's 95 % interval for the size of the test set; ``ID_ratio``: the share
     of the teacher's figure for the same target and device.
     ``longer_gain``: what a student trained for longer on labels gained in quality on ``scratch``, the mean of the seeds
@@ -152,8 +152,8 @@ def _case(run: Run, record: Record, speeds: Mapping[tuple[str, str], Speed], ids
         "notes": "; ".join(record.notes),
         "quality": record.quality,
         "test_items": record.test_items,
-        "latency_ms_ci": _number(half_width(speed.process_medians_ms if speed else ())),
-        "latency_ref_ci": _number(half_width(speed.process_ratios if speed else ())),
+        "latency_ms_ci": _number(half_width("latency_ms", speed.process_medians_ms if speed else ())),
+        "latency_ref_ci": _number(half_width("latency_ref", speed.process_ratios if speed else ())),
         "aa": _number(next((each.aa for each in run.sittings if each.device == record.device), None)),
         "cold_cache": bool(run.suite.get("protocol", {}).get("cold_cache", False)),
         **{key: _number(run.suite.get("protocol", {}).get(key)) for key in _ASKED},

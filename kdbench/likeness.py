@@ -46,6 +46,10 @@ def _boards(base: Run, new: Run) -> list[str]:
     ]
 
 
+SAMPLING = {"processes", "memory_processes", "min_runs", "min_seconds", "max_seconds", "timeout_seconds", "seed"}
+"""What of a protocol says how often and how long things are timed: how sure a figure is, not what it is."""
+
+
 def apart(base: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     """Why the figures of two suites, as runs hold them, cannot be compared at all; empty where they can."""
     if base["name"] != new["name"]:
@@ -56,10 +60,9 @@ def apart(base: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     # What an older kdbench did not know, it did as is done by default.
     default = Protocol().model_dump(mode="json")
     protocols = default | base.get("protocol", {}), default | new.get("protocol", {})
-    if protocols[0] != protocols[1]:
-        keys = sorted(key for key in protocols[0].keys() | protocols[1].keys() if _differ(*protocols, key))
-        return f"the measuring protocols differ in {', '.join(keys)}"
-    return ""
+    keys = sorted((protocols[0].keys() | protocols[1].keys()) - SAMPLING)
+    differ = [key for key in keys if _differ(*protocols, key)]
+    return f"the measuring protocols differ in {', '.join(differ)}" if differ else ""
 
 
 def _differ(one: Mapping[str, Any], other: Mapping[str, Any], key: str) -> bool:

@@ -13,7 +13,7 @@ from kdbench.growth import Growth, growths
 from kdbench.likeness import met_structures, moved_structures
 from kdbench.measures.duel import Apart, Duellists, Together
 from kdbench.slowdown import Judged, judge
-from kdbench.spec import Protocol
+from kdbench.spec import protocol_of
 from kdbench.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from kdbench.devices.device import Device
     from kdbench.side import Side
+    from kdbench.spec import Protocol
     from kdbench.store import Store
 
 
@@ -59,7 +60,7 @@ def rematches(
     """
     rematched: dict[str, Rematch] = {}
     moved = (met_structures if runtime else moved_structures)(before.run, after.run)
-    protocol = Protocol.model_validate(after.run.suite.get("protocol", {}))
+    protocol = protocol_of(after.run.suite)
     for device in dict.fromkeys(key[2] for key in moved):
         here = {case: key for key, case in moved.items() if key[2] == device}
         try:

@@ -15,8 +15,9 @@ STOLEN_LIMIT = 0.01
 """Where a hypervisor took more than this share of the time that this machine had work for, rows are ``stolen``."""
 
 DRIFT_LIMIT = 0.10
-"""A reference program that became slower from each third of the processes to the next, and by more than this share in
-all, is explained by a clock that fell by half as much or, where others left the machine alone, by nothing else."""
+"""A reference program that became slower from each third of the processes to the next, and by more than this share
+from all of the first to all of the last, is explained by a clock that fell by half as much or, where others left the
+machine alone, by nothing else."""
 
 OTHERS_LIMIT = 0.25
 """Other work that kept fewer cores busy than this, on average, left the machine alone."""
@@ -83,8 +84,9 @@ class Sitting(Part):
     def _throttled(self) -> bool:
         if len(self.reference_ms) < 3:
             return False
-        thirds = [float(np.median(third)) for third in np.array_split(self.reference_ms, 3)]
-        if thirds != sorted(thirds) or thirds[-1] <= thirds[0] * (1 + DRIFT_LIMIT):
+        first, middle, last = np.array_split(self.reference_ms, 3)
+        rises = np.median(first) < np.median(middle) < np.median(last)
+        if not rises or min(last) <= max(first) * (1 + DRIFT_LIMIT):
             return False
         # Both are read where a process has just ended; before the first one the clock may have been resting.
         clocks = [each.mhz for each in self.around[1:] if each.mhz is not None]

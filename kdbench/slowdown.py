@@ -9,9 +9,9 @@ fresh processes, tested at ``LEVEL`` among all that are: only what is slower the
 the first look came about, unchanged programs are called so in at most one of a hundred comparisons on a device.
 
 A program is ``ok`` if its interval ends below the effect that was asked for. Undecided duels go on, and so do those in
-which no change at all may reach that effect, as long as more processes may help; what stays undecided is
-``inconclusive``, or ``noisy`` where no change at all reaches ``NOISY``. A program that does not run is
-``incomparable``.
+which no change at all may reach that effect, as long as more processes may help, be it only to keep them from being
+``noisy``; what stays undecided is ``inconclusive``, or ``noisy`` where no change at all reaches ``NOISY``. A program
+that does not run is ``incomparable``.
 """
 
 from __future__ import annotations
@@ -192,7 +192,7 @@ def _open(word: Said, one: Slowdown) -> bool:
 
     What would be ``noisy`` now and not after ``MOST`` processes goes on too, where they take no longer than they must.
     """
-    brief = one.base_ns * LEAST_ROUNDS <= ROUNDS * BLOCK_NS
+    brief = max(one.base_ns, one.new_ns) * LEAST_ROUNDS <= ROUNDS * BLOCK_NS
     if word == "inconclusive" and brief and one.floor > max(NOISY, one.asked) >= one.least:
         return True
     if word == "improved" or max(one.high, -one.low, one.floor) <= one.asked:

@@ -175,6 +175,12 @@ class Protocol(Spec):
     seed: int = 0
 
 
+def protocol_of(suite: Mapping[str, Any]) -> Protocol:
+    """The protocol of a suite as a run holds it; keys that this kdbench does not know are left out."""
+    table = suite.get("protocol", {})
+    return Protocol.model_validate({key: value for key, value in table.items() if key in Protocol.model_fields})
+
+
 class Budget(Spec):
     """A limit that a row must keep, such as ``accuracy >= 0.85`` for every student of a target."""
 

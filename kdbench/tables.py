@@ -11,6 +11,7 @@ from kdbench.catalog import suggestion
 from kdbench.errors import UsageError
 from kdbench.frame import BEST_RULE, BY_PROCESS, DOMINATED_RULE, RATIOS
 from kdbench.measures.metric import METRICS, Metric, metric_of
+from kdbench.measures.steady import BETWEEN_SESSIONS
 from kdbench.published.match import FLAGGED_RULE, PUBLISHED, PUBLISHED_RULE
 from kdbench.uneven import mark_uneven
 
@@ -296,7 +297,9 @@ def _spread_rule(rows: Sequence[Mapping[str, Any]], ids: Sequence[str]) -> str:
     timed = [id_ for id_ in BY_PROCESS if id_ in ids and any(not math.isnan(row[f"{id_}_ci"]) for row in rows)]
     if timed:
         titles = " and ".join(metric_of(id_).title for id_ in timed)
-        told.append(f"± of {titles}: half of the 95 % interval over fresh processes and sessions")
+        apart = " and ".join(f"{BETWEEN_SESSIONS[id_] * 100:g} %" for id_ in timed)
+        rule = f"half of the 95 % interval over fresh processes, and over sessions that are taken to differ by {apart}"
+        told.append(f"± of {titles}: {rule}")
     widest = max((row["accuracy_test_ci"] for row in rows if not math.isnan(row["accuracy_test_ci"])), default=0.0)
     if "accuracy" in ids and widest:
         items = " or ".join(str(n) for n in sorted({row["test_items"] for row in rows if row["test_items"]}))

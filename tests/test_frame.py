@@ -7,7 +7,6 @@ import pytest
 
 from kdbench.frame import BY_PROCESS, CASE_COLUMNS, SUMMARY_COLUMNS, frame, metrics_of, summary
 from kdbench.measures.metric import METRICS
-from kdbench.measures.steady import half_width
 from kdbench.sitting import Sitting
 from kdbench.stats import t_half_width, wilson_half_width
 
@@ -51,8 +50,8 @@ def test_a_case_says_what_it_is_and_how_it_was_timed(cases):
         "20261124T040506Z-00ab", "made", 1, "fast", "amd-epyc-linux-x86-64",
     ]  # fmt: skip
     assert (first.runtime, first.threads, first.test_items) == ("native executorch-1.5.1 x86_64", 1, 360)
-    assert first.latency_ms_ci == pytest.approx(half_width((0.99 * 0.0812, 0.0812, 1.01 * 0.0812)))
-    assert first.latency_ref_ci == pytest.approx(half_width([0.0812 / ms for ms in (0.0501, 0.05, 0.0499)]))
+    assert first.latency_ms_ci == pytest.approx(0.001602388, rel=1e-6)  # of 12.2 degrees of freedom
+    assert first.latency_ref_ci == pytest.approx(0.010336009, rel=1e-6)
     int8 = cases[(cases.target == "xnnpack-int8") & (cases.method == "kd")].iloc[0]
     assert int8["flags"] == "noisy"
 
@@ -110,7 +109,7 @@ def test_what_is_measured_once_a_structure_has_no_interval_over_seeds(rows):
     of_seeds = [m for m, metric in METRICS.items() if metric.shared and m not in BY_PROCESS]
     assert rows[[f"{m}_ci" for m in of_seeds]].isna().all().all()
     kd = rows[(rows.method == "kd") & (rows.target == "xnnpack-fp32")].iloc[0]
-    assert kd.latency_ref_ci == pytest.approx(half_width([kd.latency_ref * 0.05 / ms for ms in (0.0501, 0.05, 0.0499)]))
+    assert kd.latency_ref_ci == pytest.approx(0.001162165, rel=1e-6)
 
 
 def test_the_mean_of_equal_numbers_is_that_number_to_the_last_bit():
@@ -127,10 +126,8 @@ def test_seeds_of_several_structures_have_that_of_their_processes():
     kd = row(changed(f"{PAIR}/kd/xnnpack-fp32/s1/host", structure=other, metrics={"latency_ms": 0.02}), "kd")
     assert kd.structure == ""
     assert not kd.shared_speed
-    mine, others = (
-        half_width(made_up.speed("dscnn", "xnnpack-fp32", ms).process_medians_ms) for ms in (0.00913, 0.0812)
-    )
-    assert kd.latency_ms_ci == pytest.approx((2 * mine + others) / 3)
+    mine, others = 0.00018017003, 0.001602388
+    assert kd.latency_ms_ci == pytest.approx((2 * mine + others) / 3, rel=1e-6)
     assert np.isnan(kd.peak_rss_bytes_ci)
     assert len(run.records) == 40
 

@@ -184,7 +184,10 @@ def test_a_figure_that_the_base_lacks_has_no_baseline():
     [
         ({"name": "made@quick"}, "suite 'made' and suite 'made@quick' are different suites"),
         ({"version": 2}, "suite 'made' went from version 1 to 2: its figures are no longer comparable"),
-        ({"protocol": {"processes": 5}}, "the measuring protocols differ in processes"),
+        (
+            {"protocol": {"threads": 2, "cold_cache": True, "min_runs": 5}},
+            "the measuring protocols differ in cold_cache, threads",
+        ),
     ],
 )
 def test_runs_of_other_suites_versions_and_protocols_are_incomparable(changes, reason):

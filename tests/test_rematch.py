@@ -84,7 +84,10 @@ def test_programs_run_as_the_new_runs_suite_says(tmp_path, store, programs, monk
     monkeypatch.setattr("kdbench.rematch.fought", lambda *_, protocol, **__: asked.append(protocol) or {})
     base = of(made_up.run(broken=False), KD8, OLD, programs["old"])
     new = of(base, KD8, NEW, programs["new"])
-    suite = {**new.suite, "protocol": {**new.suite["protocol"], "threads": 2, "timeout_seconds": 90.0}}
+    suite = {
+        **new.suite,
+        "protocol": {**new.suite["protocol"], "threads": 2, "timeout_seconds": 90.0, "of_tomorrow": 1},
+    }
     rematches(*sides(tmp_path, base, new.model_copy(update={"suite": suite})), store)
     assert [(protocol.threads, protocol.timeout_seconds) for protocol in asked] == [(2, 90.0)]
 

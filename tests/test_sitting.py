@@ -39,8 +39,9 @@ def test_stolen_time(stolen, flags):
         ((1.0, 1.05, 1.1), {"others": 0.0}, False),  # not by enough
         ((1.0, 1.2, 1.15), {"others": 0.0}, False),  # not from third to third
         ((1.0, 1.2), {"others": 0.0}, False),  # two processes are no course
-        ((1.0, 1.02, 1.01, 1.07, 1.06, 1.2), {"others": 0.0}, True),  # six processes: by thirds
-        ((1.1, 1.0, 1.0, 1.05, 1.2, 1.0), {"others": 0.0}, False),  # one slow process is no course
+        ((1.02, 1.0, 1.06, 1.07, 1.2, 1.14), {"others": 0.0}, True),  # six processes: by thirds
+        ((1.0, 1.0, 1.0, 1.01, 1.02, 1.3), {"others": 0.0}, False),  # one slow process is no course
+        ((1.0, 1.0, 1.3, 1.3, 1.2, 1.2), {"others": 0.0}, False),  # nor is one that turns
         ((1.12, 1.06, 1.0), {"others": 0.0}, False),
         (SLOWER, {"others": 2.0, "around": around(800, 3000, 2900, 2800)}, True),  # the clock fell
         (SLOWER, {"others": 2.0, "around": around(800, 3000, 2900, 2860)}, False),  # by too little

@@ -6,6 +6,7 @@ from scipy.stats import binomtest
 
 from kdbench.measures.duel import Bout, Duellists, Together
 from kdbench.slowdown import BOUTS, FIRST, LEVEL, LOOK, MOST, judge, slowdown_of, verdicts
+from kdbench.spec import Protocol
 
 NOTHING = np.zeros((3, 1))
 
@@ -74,7 +75,7 @@ class Scripted:
         self.script, self.asked, self.least = script, 0, least
 
     def alike(self, duellists):
-        return Together(None).alike(duellists)
+        return Together(None, Protocol()).alike(duellists)
 
     def fight(self, duellists, seed):
         self.asked += 1

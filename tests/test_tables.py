@@ -65,8 +65,8 @@ def test_cells_of_the_teacher_of_students_and_of_shared_speed():
     laid = table()
     teacher = cells(laid, "teacher", "xnnpack-fp32")
     assert teacher["accuracy"].text == "99.17"
-    assert teacher["latency_ms"].text == "81.20 ±2.07"
-    assert teacher["latency_ref"].text == "1.624 ±0.013"
+    assert teacher["latency_ms"].text == "81.20 ±1.60"
+    assert teacher["latency_ref"].text == "1.624 ±0.010"
     assert teacher["size_bytes_ratio"].text == "1.000"
     kd = cells(laid, "kd", "xnnpack-fp32")
     assert kd["accuracy"].text == "90.93 ±2.22"

@@ -196,7 +196,7 @@ def _what(found: Figures, name: str) -> str:
 
     metric, value = METRICS[name], found.metrics.get(name)
     by_process = {"latency_ms": found.speed.process_medians_ms, "latency_ref": found.speed.process_ratios}
-    half = half_width(by_process.get(name, ()))
+    half = half_width(name, by_process[name]) if name in by_process else None
     if value is None or half is None:
         return found.reasons.get(name, metric.what)
     return f"±{half * metric.scale:.{digits_of(metric, value)}f}, 95 % over processes and sessions; {metric.what}"
@@ -266,7 +266,7 @@ def _runtime(found: Figures) -> list[str]:
 
 
 _FLAGS = {
-    "noisy": "noisy: processes differ by over 10 %, or two copies of one program by over 5 %; see kdbench doctor",
+    "noisy": "noisy: processes deviate by over 6 %, or two copies of one program by over 5 %; see kdbench doctor",
     "stolen": "stolen: a hypervisor took more than 1 % of the time that this machine had work for",
     "throttled": "throttled: the reference program became slower, by thirds of the processes and by over 10 % in all",
     "few-samples": "few-samples: the time cap came before the least number of runs",

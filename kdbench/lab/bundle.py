@@ -22,7 +22,7 @@ from kdbench.plan import cases_of, select
 from kdbench.privacy import cleaned
 from kdbench.remains import PROGRAM, dataset_of, eager_of, outputs_of, program_of
 from kdbench.session import REFERENCE, timing_items
-from kdbench.spec import Protocol, suite_of
+from kdbench.spec import protocol_of, suite_of
 from kdbench.store import Artefact, file_sha256
 from kdbench.whole import whole_folder
 
@@ -108,7 +108,7 @@ def bundle(run: Run, to: Path, store: Store, only: str = "", *, outputs: bool = 
             version=run.suite["version"],
             partial=run.partial or len(here) < len({_identity(record) for record in run.records}),
             cases=tuple(record.case for record in here),
-            protocol=Protocol.model_validate(run.suite.get("protocol", {})),
+            protocol=protocol_of(run.suite),
             programs=programs,
             reference=reference,
             feeds=parts.feeds,

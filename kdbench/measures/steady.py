@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy import special
 
 from kdbench.measures.latency import LEAST_FOR_P99
-from kdbench.stats import t_half_width
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,14 +19,15 @@ if TYPE_CHECKING:
 KEPT = 2000
 """Samples of one process that a record keeps, spread evenly; its statistics are of all of them."""
 
-NOISY = 0.10
-"""Process medians that spread further than this share of their median make a figure ``noisy``."""
+NOISY = 0.06
+"""Process medians whose standard deviation is more than this share of their median make a figure ``noisy``."""
 
-BETWEEN_SESSIONS = 0.003
+BETWEEN_SESSIONS = {"latency_ref": 0.003, "latency_ms": 0.007}
 """How far one session's figure lies from another's of the same machine, a standard deviation as a share of it.
 
-Ratios of four programs moved by 0.1 to 0.4 % in 100 sessions over four hours (``benchmarks/uncertainty.py``), and all
-processes of a session move together, so that they do not show it.
+All processes of a session move together, so that they do not show it. It was found in 100 sessions of four programs
+over four hours, half of them beside other work (``benchmarks/results/uncertainty-before.jsonl``): 0.1 to 0.4 % of
+ratios, 0.4 to 1 % of times. Other machines are taken to be no better.
 """
 
 
@@ -55,7 +56,7 @@ def steady(processes: Sequence[NDArray[np.int64]], ruler: Sequence[NDArray[np.in
     flags = []
     if any(len(samples) < least for samples in processes):
         flags.append("few-samples")
-    if np.ptp(medians) > NOISY * np.median(medians):
+    if len(medians) > 1 and np.std(medians, ddof=1) > NOISY * np.median(medians):
         flags.append("noisy")
     ratios = tuple(float(m / np.median(r)) for m, r in zip(medians, ruler, strict=True)) if ruler else ()
     metrics = {
@@ -68,15 +69,21 @@ def steady(processes: Sequence[NDArray[np.int64]], ruler: Sequence[NDArray[np.in
     return Steady(len(pooled), tuple(float(median) / 1e6 for median in medians), ratios, metrics, tuple(flags))
 
 
-def half_width(by_process: Sequence[float]) -> float | None:
-    """Half of the 95 % interval of a latency or of its ratio, from what each process says; None below two.
+def half_width(metric: str, by_process: Sequence[float]) -> float | None:
+    """Half of the 95 % interval of ``latency_ms`` or ``latency_ref``, from what each process says; None below two.
 
-    Two parts add up in quadrature: Student's interval over processes, and what no session sees of itself
-    (``BETWEEN_SESSIONS``). JCGM 100:2008, "Guide to the expression of uncertainty in measurement", calls them type A
-    (4.2) and type B (4.3), and adds them so (5.1.2).
+    The standard uncertainty has two parts, added in quadrature: that of the mean over processes, and what no session
+    sees of itself (``BETWEEN_SESSIONS``). Student's t has as many degrees of freedom as Welch and Satterthwaite's
+    formula gives, the second part having no end of them. JCGM 100:2008, "Guide to the expression of uncertainty in
+    measurement", 4.2, 4.3, 5.1.2 and G.4.1.
     """
-    seen = t_half_width(by_process)
-    return None if seen is None else math.hypot(seen, 1.96 * BETWEEN_SESSIONS * float(np.mean(by_process)))
+    n = len(by_process)
+    if n < 2:
+        return None
+    seen = float(np.var(by_process, ddof=1)) / n
+    both = seen + (BETWEEN_SESSIONS[metric] * float(np.mean(by_process))) ** 2
+    freedom = (n - 1) * (both / seen) ** 2 if seen else math.inf
+    return float(special.stdtrit(min(freedom, 1e9), 0.975)) * math.sqrt(both)
 
 
 def thinned(samples: NDArray[np.int64], most: int = KEPT) -> NDArray[np.int32]:

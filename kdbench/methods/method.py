@@ -141,8 +141,8 @@ class Method:
     """Whether the losses look at the targets. A method that does not learns from items without labels too."""
 
     weighs_teacher: bool = False
-    """Whether ``stretch`` asks what the teacher costs; options may decide it. The checkpoint of a control then depends
-    on the teacher's architecture, not on its weights."""
+    """Whether ``stretch`` asks what the teacher costs. The checkpoint of a control then depends on the teacher's
+    architecture, not on its weights. A class that says so may have objects that do not, by their options."""
 
     def stretch(self, student: int, teacher: int) -> float:
         """How many times the recipe's epochs the student learns for: 1 for all but the controls of compute.

@@ -14,6 +14,7 @@ from kdbench.devices.runner.build import find_compiler, runner
 from kdbench.errors import MeasureError, UsageError
 from kdbench.figures import Figures
 from kdbench.measures.metric import METRICS
+from kdbench.spec import Protocol
 from kdbench.store import named
 
 
@@ -41,13 +42,18 @@ def test_what_several_processes_said_has_an_interval():
     speed = made_up.speed("dscnn", "xnnpack-fp32", 0.00913)
     found = Figures(None, "", speed, speed.metrics, {"latency_p99_ms": "too few"}, 3, None, {})
     assert (
-        measure._what(found, "latency_ms") == f"±0.23, 95 % over processes and sessions; {METRICS['latency_ms'].what}"
+        measure._what(found, "latency_ms") == f"±0.18, 95 % over processes and sessions; {METRICS['latency_ms'].what}"
     )
     assert (
         measure._what(found, "latency_ref")
         == f"±0.001, 95 % over processes and sessions; {METRICS['latency_ref'].what}"
     )
     assert measure._what(found, "latency_p90_ms") == METRICS["latency_p90_ms"].what
+
+
+def test_as_many_processes_as_a_suites_protocol_has():
+    [default] = [each.default for each in command.params if each.name == "processes"]
+    assert default == Protocol().processes
 
 
 def test_each_figure_is_a_line_with_its_unit(shown, tiny_program):

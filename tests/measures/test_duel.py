@@ -46,14 +46,14 @@ def test_a_bout_is_one_process_together_and_three_apart(tiny_program, other_prog
     seen = []
     here, there = Recorded(seen), Recorded(seen)
     duel = Duellists(tiny_program.path, other_program.path, tiny_program.inputs)
-    told = Together(here).fight(duel, 0)
+    told = Together(here, Protocol()).fight(duel, 0)
     assert seen == [(here, [duel.base, duel.new, duel.base])]
     assert told.blocks.shape[0] == 3
     assert told.base_ns > 0
     orders = set()
     for seed in range(4):
         seen.clear()
-        assert Apart(there, here).fight(duel, seed).blocks.shape[0] == 3
+        assert Apart(there, here, Protocol()).fight(duel, seed).blocks.shape[0] == 3
         assert {(device, *paths) for device, paths in seen} == {(there, duel.base), (here, duel.new)}
         assert len(seen) == 3
         orders.add(tuple(device is here for device, _ in seen))
@@ -71,17 +71,17 @@ def test_a_process_has_the_threads_and_the_time_of_the_protocol(tiny_program, ot
 
 def test_large_programs_have_huge_pages(tiny_program, other_program, monkeypatch):
     jobs = []
-    monkeypatch.setattr("kdbench.measures.duel.LARGE", other_program.path.stat().st_size - 1)
+    monkeypatch.setattr("kdbench.measures.duel.LARGE", other_program.path.stat().st_size)
     assert tiny_program.path.stat().st_size == other_program.path.stat().st_size
-    Together(Kept(jobs)).fight(Duellists(tiny_program.path, other_program.path, tiny_program.inputs), 0)
+    Together(Kept(jobs), Protocol()).fight(Duellists(tiny_program.path, other_program.path, tiny_program.inputs), 0)
     assert [job.huge for job in jobs] == [True]
 
 
 def test_the_same_file_is_alike_together_but_not_on_two_runtimes(tiny_program, other_program):
     same = Duellists(tiny_program.path, tiny_program.path, ())
-    assert Together(host()).alike(same)
-    assert not Together(host()).alike(Duellists(tiny_program.path, other_program.path, ()))
-    apart = Apart(Recorded([]), host())
+    assert Together(host(), Protocol()).alike(same)
+    assert not Together(host(), Protocol()).alike(Duellists(tiny_program.path, other_program.path, ()))
+    apart = Apart(Recorded([]), host(), Protocol())
     assert not apart.alike(same)
-    assert (Together(host()).least, apart.least) == (0.0, 0.02)
+    assert (Together(host(), Protocol()).least, apart.least) == (0.0, 0.02)
     assert apart.told == f"in turns, base on some runtime, new on {host().runtime}"

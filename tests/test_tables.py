@@ -75,7 +75,7 @@ def test_cells_of_the_teacher_of_students_and_of_shared_speed():
     assert {kd[metric].text for metric in ("latency_ms", "latency_ref", "peak_rss_bytes")} == {SAME}
     scratch = cells(laid, "scratch", "xnnpack-fp32")
     assert scratch["method"].mark == DOMINATED
-    assert scratch["latency_ms"].text == "9.13 ±0.23"
+    assert scratch["latency_ms"].text == "9.13 ±0.18"
 
 
 def test_failures_empty_figures_and_flags_have_notes():

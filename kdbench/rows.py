@@ -222,7 +222,7 @@ def _networks(finished: Finished) -> dict[str, Network]:
             continue
         facts = artefact.json("network.json")
         elsewhere = facts["processor"] != processor()
-        taught = finished.artefact(stage.needs["teacher"]) if stage.needs else None
+        taught = finished.artefact(stage.needs["teacher"]) if "teacher" in stage.needs else None
         networks[artefact.files[CHECKPOINT]] = Network(
             checkpoint_sha256=artefact.files[CHECKPOINT],
             architecture=stage.spec["architecture"]["name"],

@@ -1,6 +1,7 @@
 """One real session through everything, and what it leaves."""
 
 import json
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -80,8 +81,6 @@ def first(place, suite):
 
 @pytest.fixture(scope="module")
 def run(first, suite):
-    from datetime import UTC, datetime
-
     return run_of(first[0], suite, ("kdbench", "run", "small"), datetime.now(UTC))
 
 
@@ -188,8 +187,6 @@ def test_events_count_up_to_all(first):
 
 
 def test_a_selection_is_a_partial_run(place, suite):
-    from datetime import UTC, datetime
-
     finished, _ = session(place, suite, select(cases_of(suite), "method=kd,target=xnnpack-fp32"))
     run, _ = run_of(finished, suite, (), datetime.now(UTC))
     assert run.partial
@@ -198,3 +195,17 @@ def test_a_selection_is_a_partial_run(place, suite):
 
 def test_shipped_suites_can_be_planned():
     assert cases_of(read_suite(suite_path("digits"), quick=True))
+
+
+def test_students_that_begin_where_labels_left_them_are_rows_taught_or_not(tmp_path):
+    again = SUITE.replace('student = "dscnn"', 'student = "dscnn"\nstart = "scratch"').replace(', "portable-fp32"', "")
+    again = again.replace('kd = { tuned = { suite = "digits v1", trials = 20, seconds = 61.4 } }', "kd = {}")
+    (tmp_path / "again.toml").write_text(again.replace('broken = { use = "BROKEN" }', "scratch = {}"))
+    suite = read_suite(tmp_path / "again.toml")
+    finished = conducted(suite, cases_of(suite), Store(tmp_path / "store"), 2, lambda _event: None)
+    run = run_of(finished, suite, ("kdbench", "run", "again"), datetime.now(UTC))[0]
+    assert [(record.method, record.status) for record in run.records] == [
+        ("teacher", "ok"), ("kd", "ok"), ("scratch", "ok"),
+    ]  # fmt: skip
+    teacher, kd, scratch = run.networks
+    assert (kd.teacher_sha256, scratch.teacher_sha256) == (teacher.checkpoint_sha256, "")

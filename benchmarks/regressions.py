@@ -81,7 +81,7 @@ PLANTS = (
         config = ExecutorchBackendConfig(memory_planning_pass=planner)
         buffer = bytes(edge.to_executorch(config).buffer)""",
         ("arena_bytes",),
-        ("size_bytes", "download_bytes"),
+        ("size_bytes", "download_bytes", "latency_ms", "peak_rss_bytes"),
     ),
     Plant(
         "delegate",
@@ -95,7 +95,7 @@ PLANTS = (
         return XnnpackPartitioner(configs=kept)
     return XnnpackPartitioner(enable_bf16=True)""",
         ("delegated",),
-        ("size_bytes", "download_bytes", "arena_bytes", "weight_bytes", "latency_ms"),
+        ("size_bytes", "download_bytes", "arena_bytes", "weight_bytes", "latency_ms", "peak_rss_bytes"),
     ),
 )
 REFACTORING = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
@@ -17,13 +17,14 @@ from kdbench.variant import varied
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from kdbench.devices.device import Device
     from kdbench.performance import Findings, Judge, Performance, Places
     from kdbench.spec import Suite
     from kdbench.suite_items import SuiteFile
 
 _SHARED = (
     "method", "option", "seeds", "device", "jobs", "train-device", "store", "results", "quick", "baseline", "allow",
-    "margin", "slower", "exact",
+    "margin", "slower", "exact", "base-runtime",
 )  # fmt: skip
 _WORDS = re.compile(rf"(?<![\w-])(?:--(?P<name>{'|'.join(_SHARED)})|-o)(?![\w-])")
 
@@ -187,11 +188,12 @@ def _judge(suite: Suite, config: pytest.Config) -> Judge | None:
     """What the suite is compared with, seen to be comparable before anything is trained."""
     option = config.option
     if option.kdbench_baseline is None:
-        for name in ("allow", "margin", "slower", "exact"):
-            if getattr(option, f"kdbench_{name}") not in (None, False):
+        for name in ("allow", "margin", "slower", "exact", "base-runtime"):
+            if getattr(option, f"kdbench_{name.replace('-', '_')}") not in (None, False):
                 raise UsageError(f"--{name} judges nothing without --baseline")
         return None
     from kdbench import allowance
+    from kdbench.devices.host import host_with
     from kdbench.likeness import apart
     from kdbench.performance import Judge
     from kdbench.results import default_results
@@ -203,9 +205,12 @@ def _judge(suite: Suite, config: pytest.Config) -> Judge | None:
     if why := apart(base.run.suite, suite.model_dump(mode="json")):
         raise UsageError(f"--baseline {option.kdbench_baseline}: {why}")
     if option.kdbench_exact:
+        if option.kdbench_base_runtime:
+            raise UsageError("--base-runtime says what runs the base's programs; with --exact nothing is run")
         return Judge(base, allowances, margin, None)
     effect = allowance.EFFECT if option.kdbench_slower is None else allowance.effect(option.kdbench_slower)
-    return Judge(base, allowances, margin, effect)
+    folder = option.kdbench_base_runtime
+    return Judge(base, allowances, margin, effect, cast("Device", host_with(Path(folder))) if folder else None)
 
 
 def _jobs(text: str | None) -> int | None:

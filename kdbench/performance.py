@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from kdbench.devices.device import Device
     from kdbench.plan import Case
     from kdbench.records import Record, Run
     from kdbench.side import Side
@@ -40,13 +41,15 @@ class Places:
 class Judge:
     """What a performance is compared with, and how much worse it may be (see ``gate.compare``).
 
-    ``effect``: the least slow-down that counts (``rematch.rematches``), None where nothing is to be run.
+    ``effect``: the least slow-down that counts (``rematch.rematches``), None where nothing is to be run; ``runtime``:
+    what runs the base's programs, if not the executorch that is installed.
     """
 
     base: Side
     allowances: Mapping[str, float]
     margin: float
     effect: float | None
+    runtime: Device | None = None
 
 
 @dataclass(frozen=True)
@@ -144,6 +147,7 @@ class Performance:
                     judge.allowances,
                     margin=judge.margin,
                     effect=judge.effect,
+                    runtime=judge.runtime,
                 )
             except MeasureError as error:
                 self.failure = str(error)

@@ -29,6 +29,7 @@ _OPTIONS: tuple[tuple[str, dict[str, str | bool]], ...] = (
         "--kdbench-exact",
         {"action": "store_true", "help": "run nothing beside the baseline's programs: judge no speed, no memory"},
     ),
+    ("--kdbench-base-runtime", {"help": "the executorch that runs the baseline's programs: its folder"}),
     ("--kdbench-store", {"help": "where checkpoints, programs and predictions are kept (else KDBENCH_STORE)"}),
     ("--kdbench-results", {"help": "where runs are written (else KDBENCH_RESULTS, else results)"}),
 )

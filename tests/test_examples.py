@@ -23,10 +23,9 @@ GH = """#!/usr/bin/env bash
 printf '%s\\n' "$*" >> "$LOG"
 case "$*" in *--paginate*) printf '%s' "$OLD" | jq -r "${@: -1}" ;; esac
 """
-KDBENCH = """#!/usr/bin/env bash
-printf '%s\\n' "kdbench $*" >> "$LOG"
-echo '<!-- kdbench:compare:digits -->'
-exit 1
+PYTEST = """#!/usr/bin/env bash
+printf '%s\\n' '<!-- kdbench:compare:digits -->' 'red' >> "$GITHUB_STEP_SUMMARY"
+exit "$CODE"
 """
 
 
@@ -54,21 +53,33 @@ def comment(folder, old):
     answer = json.dumps([{"id": number, "body": body} for number, body in old.items()])
     bin_ = folder / "bin"
     bin_.mkdir()
-    for name, text in (("gh", GH), ("kdbench", KDBENCH)):
-        (bin_ / name).write_text(text)
-        (bin_ / name).chmod(0o755)
+    (bin_ / "gh").write_text(GH)
+    (bin_ / "gh").chmod(0o755)
+    (folder / "comment.md").write_text("<!-- kdbench:compare:digits -->\n")
     environment = {
         "PATH": f"{bin_}{os.pathsep}{os.environ['PATH']}", "LOG": str(folder / "log"), "OLD": answer, "PULL": "7",
         "SUITE": "suites/digits.toml", "GITHUB_REPOSITORY": "someone/something",
     }  # fmt: skip
     subprocess.run(["bash", "-e", "-c", STEPS["Comment"]["run"]], cwd=folder, env=environment, check=True)
-    assert (folder / "comment.md").read_text() == "<!-- kdbench:compare:digits -->\n"
     return (folder / "log").read_text().splitlines()
 
 
+@pytest.mark.parametrize("code", [0, 1])
+def test_the_comment_says_what_the_summary_says_and_the_step_ends_as_pytest_does(tmp_path, code):
+    (tmp_path / "pytest").write_text(PYTEST)
+    (tmp_path / "pytest").chmod(0o755)
+    (tmp_path / "summary").touch()
+    environment = {
+        "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}", "GITHUB_STEP_SUMMARY": str(tmp_path / "summary"),
+        "SUITE": "suites/digits.toml", "CODE": str(code),
+    }  # fmt: skip
+    done = subprocess.run(["bash", "-e", "-c", STEPS["Judge"]["run"]], cwd=tmp_path, env=environment, check=False)
+    assert done.returncode == code
+    assert (tmp_path / "comment.md").read_text() == "<!-- kdbench:compare:digits -->\nred\n"
+
+
 def test_one_comment_is_kept_up_to_date(tmp_path):
-    judged, looked, written = comment(tmp_path, {10: "fine", 12: "<!-- kdbench:compare:cifar100 -->\n..."})
-    assert judged == "kdbench compare results/baselines/digits digits --format markdown"
+    looked, written = comment(tmp_path, {10: "fine", 12: "<!-- kdbench:compare:cifar100 -->\n..."})
     assert shlex.split(looked)[:3] == ["api", "--paginate", "repos/someone/something/issues/7/comments"]
     assert 'startswith("<!-- kdbench:compare:digits -->")' in looked
     assert written == "api --method POST repos/someone/something/issues/7/comments -F body=@comment.md"

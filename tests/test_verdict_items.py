@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+import sysconfig
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 
@@ -203,6 +205,14 @@ def test_speed_that_cannot_be_judged_is_seen_unless_it_is_not_asked_for(place):
 
 
 @pytest.mark.slow
+def test_another_executorch_may_run_the_baselines_programs(place):
+    words = ["--kdbench-baseline=baseline", "--kdbench-base-runtime", sysconfig.get_path("purelib"), *ONLY]
+    place.pytest("small.toml", *words, GITHUB_STEP_SUMMARY=str(place.folder / "summary.md"))
+    told = (place.folder / "summary.md").read_text()
+    assert re.search(r"\d structures were run beside the base's, base's by native executorch-1\.5\.1 ", told)
+
+
+@pytest.mark.slow
 def test_a_verdict_can_be_named(place):
     name = f"small.toml::{S1}::baseline:size_bytes"
     done = place.pytest(name, "--kdbench-baseline", str(place.base))
@@ -214,6 +224,9 @@ def test_a_verdict_can_be_named(place):
     ("words", "line"),
     [
         (["--kdbench-baseline=baseline:other"], "no baseline results/baselines/other; kdbench baseline save RUN makes one"),
+        (["--kdbench-base-runtime=."], "--kdbench-base-runtime judges nothing without --kdbench-baseline"),
+        (["--kdbench-baseline=baseline", "--kdbench-base-runtime=nowhere"], "nowhere has no executorch with libraries in it"),
+        (["--kdbench-baseline=baseline", "--kdbench-base-runtime=.", "--kdbench-exact"], "--kdbench-base-runtime says what runs the base's programs; with --kdbench-exact nothing is run"),
         (["--kdbench-margin=1"], "--kdbench-margin judges nothing without --kdbench-baseline"),
         (["--kdbench-baseline=baseline", "--kdbench-margin=x"], "--kdbench-margin 'x': expected points of quality such as 0.5"),
         (["--kdbench-baseline=baseline", "--kdbench-allow=size_byte=1%"], "--kdbench-allow 'size_byte=1%': 'size_byte' is no exact metric; did you mean 'size_bytes'"),

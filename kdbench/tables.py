@@ -13,6 +13,7 @@ from kdbench.frame import BEST_RULE, BY_PROCESS, DOMINATED_RULE, RATIOS
 from kdbench.measures.metric import METRICS, Metric, metric_of
 from kdbench.measures.steady import BETWEEN_SESSIONS
 from kdbench.published.match import FLAGGED_RULE, PUBLISHED, PUBLISHED_RULE
+from kdbench.spec import TEACHER
 from kdbench.uneven import mark_uneven
 
 if TYPE_CHECKING:
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+FAIR_RULE = (
+    "students of a seed have one start and see the same items in the same order, in as many steps but where a note "
+    "says otherwise; figures are of the last epoch, and nothing is chosen on test items"
+)
 BEST, DOMINATED, FLAGGED, SAME, NONE = "*", "†", "‡", "=", "-"
 
 DEFAULT_COLUMNS = (
@@ -267,6 +272,8 @@ def _legend(rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], sectio
         lines.append(f"{FLAGGED} {FLAGGED_RULE}")
     if any("±" in cell.text for cell in cells):
         lines.append(_spread_rule(rows, ids))
+    if any(row["method"] != TEACHER for row in rows):
+        lines.append(FAIR_RULE)
     lines += _alike(rows)
     if any(cell.text == SAME for cell in cells):
         lines.append(f"{SAME}: the same structure as a row above, so measured once and shared")

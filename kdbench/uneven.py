@@ -1,4 +1,4 @@
-"""Uneven training: what a table says of students that took more or fewer steps than most of their pair."""
+"""Uneven training: what a table says of students that took more steps than most, or had networks beside them."""
 
 from __future__ import annotations
 
@@ -13,9 +13,14 @@ from kdbench.spec import TEACHER
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+WORTH_TELLING = 0.02
+"""Forwards of other networks for each of the student's from which on a table tells of them."""
+
 
 def mark_uneven(rows: Sequence[dict[str, Any]]) -> None:
-    """``uneven`` of a row: how much longer than most of its pair a student learnt and what that brought; else empty."""
+    """``uneven`` of a row: how much longer than most of its pair a student learnt and what that brought, and what peers
+    or assistants did besides; else empty.
+    """
     steps: dict[tuple[Any, ...], Counter[float]] = {}
     for row in rows:
         taken = row.get("student_steps", math.nan)
@@ -23,14 +28,23 @@ def mark_uneven(rows: Sequence[dict[str, Any]]) -> None:
             steps.setdefault(_pair(row), Counter())[taken] += 1
     for row in rows:
         taken, counts = row.get("student_steps", math.nan), steps.get(_pair(row))
-        row["uneven"] = ""
+        row["uneven"] = _besides(row)
         if row["method"] != TEACHER and counts and not math.isnan(taken):
             # Of equally frequent numbers the smallest: the recipe's own, since methods may only add to it.
             usual = min(counts, key=lambda number: (-counts[number], number))
             if taken != usual:
                 longer = taken / usual
-                row["uneven"] = f"{row['method']}: its student took {longer:.3g} times the steps of most"
-                row["uneven"] += _gained(row, longer)
+                told = f"{row['method']}: its student took {longer:.3g} times the steps of most{_gained(row, longer)}"
+                row["uneven"] = "; ".join(filter(None, (told, row["uneven"])))
+
+
+def _besides(row: Mapping[str, Any]) -> str:
+    """What networks of the method's own, neither student nor teacher, did for each item that the student saw."""
+    seen, forwards, backwards = (row.get(id_, math.nan) for id_ in ("student_forwards", "own_forwards", "backwards"))
+    if not seen > 0 or not forwards / seen >= WORTH_TELLING:
+        return ""
+    told = f"{row['method']}: networks of its own took {forwards / seen:.2g} forwards"
+    return f"{told} and {max(backwards / seen - 1, 0):.2g} backwards for each of its student's"
 
 
 def _pair(row: Mapping[str, Any]) -> tuple[Any, ...]:

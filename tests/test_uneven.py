@@ -43,6 +43,22 @@ def test_a_row_says_whether_longer_training_still_helps(times, gain, said):
     assert noted.endswith(said)
 
 
+def test_a_row_says_what_networks_of_its_own_did():
+    run = longer(made_up.run(), "fitnet", student_forwards=1000.0, own_forwards=1250.0, backwards=2250.0)
+    laid = table(run)
+    note = cells(laid, "fitnet", "xnnpack-fp32")["method"].note
+    said = "fitnet: networks of its own took 1.2 forwards and 1.2 backwards for each of its student's"
+    assert laid.notes[note - 1] == said
+    twice = table(longer(run, "fitnet", student_steps=960.0))
+    note = cells(twice, "fitnet", "xnnpack-fp32")["method"].note
+    assert twice.notes[note - 1] == f"fitnet: its student took 2 times the steps of most; {said}"
+
+
+def test_a_forward_now_and_then_is_no_other_training():
+    run = longer(made_up.run(), "fitnet", student_forwards=1000.0, own_forwards=19.0, backwards=1000.0)
+    assert cells(table(run), "fitnet", "xnnpack-fp32")["method"].note == 0
+
+
 def test_steps_of_a_failed_row_stand_beside_its_reason():
     laid = table(longer(made_up.run(), "fitnet", student_steps=960.0))
     noted = laid.notes[cells(laid, "fitnet", "xnnpack-int8")["method"].note - 1]

@@ -9,8 +9,9 @@ Its ``examples/portable/executor_runner/executor_runner.cpp`` says, of one progr
     Model executed successfully 60 time(s) in 7.407360 ms.
 
 where the third and fourth came with ExecuTorch 1.3 and the first needs a thread pool. It times execute() alone, the
-first inference and the warm-up too. Before that stands what the platform puts there (``runtime/platform/default``): on
-a terminal (``posix.cpp``) ``I 00:00:00.001544 executorch:executor_runner.cpp:LINE] ``, the time since it began;
+first inference and the warm-up too. Before each message stands what the platform puts there (in
+``runtime/platform/default``): on a terminal (``posix.cpp``) the level, the time since it began and the source,
+``I 00:00:00.001544 executorch:executor_runner.cpp:LINE] ``;
 on Android (``android.cpp``) the tag ExecuTorch as ``adb logcat`` prints it (Android's ``liblog/logprint.cpp``),
 ``11-27 10:00:00.123  4913  4913 I ExecuTorch: `` or, by ``-v time`` or ``brief``, ``I/ExecuTorch( 4913): ``. What a
 check says that fails has the level F, and ends the process (``runtime/platform/assert.h``, ``abort.cpp``).

@@ -98,6 +98,60 @@ def line(test, values, metric="Clock Monotonic Time, s"):
     )
 
 
+def said(form, *values):
+    """A message at the level Info; ``form`` is C's."""
+    return "I", form % values
+
+
+def ran(file, iterations, threads=1, load=1.5):
+    """What executor_runner of ExecuTorch 1.3 and newer says of one run; see ``kdbench.lab.executor_runner``."""
+    times = len(iterations)
+    return [
+        said("Resetting threadpool with num threads = %d", threads),
+        said("Loading inputs from input file(s)."),
+        said("Model file %s is loaded.", file),
+        said("Using method %s", "forward"),
+        said("Setting up CPU planned buffer %u, size %u.", 0, 4096),
+        said("Model loaded in %f ms.", load),
+        *(said("Iteration %u of %u: %f ms", i + 1, times, ms) for i, ms in enumerate(iterations)),
+        said("Model executed successfully %u time(s) in %f ms.", times, sum(iterations)),
+        said("%u outputs: ", 1),
+        said("Writing output to file: %s", "out-0.bin"),
+    ]
+
+
+def ran_before_1_3(file, times, total, threads=1):
+    """The same of ExecuTorch 1.0 to 1.2."""
+    return [
+        said("Resetting threadpool with num threads = %d", threads),
+        said("Model file %s is loaded.", file),
+        said("Using method %s", "forward"),
+        said("Setting up planned buffer %u, size %u.", 0, 4096),
+        said("Method loaded."),
+        said("Model executed successfully %u time(s) in %f ms.", times, total),
+        said("%u outputs: ", 1),
+    ]
+
+
+def on_terminal(messages):
+    """Messages, each with its level, as ExecuTorch's posix.cpp prints them."""
+    form = "%c %02u:%02u:%02u.%06u executorch:%s:%u] %s\n"
+    return "".join(form % (level, 0, 0, 1, 1544, "executor_runner.cpp", 612, text) for level, text in messages)
+
+
+def in_logcat(messages, form="threadtime", pid=4913):
+    """Messages, each with its level, as ``adb logcat -v FORM`` prints those of ExecuTorch's android.cpp."""
+    prefix = {
+        "threadtime": "%(time)s %(pid)5d %(pid)5d %(level)c %(tag)-8s: ",
+        "threadtime,uid": "%(time)s %(uid)5s %(pid)5d %(pid)5d %(level)c %(tag)-8s: ",
+        "time": "%(time)s %(level)c/%(tag)-8s(%(pid)5d): ",
+        "brief": "%(level)c/%(tag)-8s(%(pid)5d): ",
+    }[form]
+    facts = {"time": "11-27 10:00:00.123", "uid": "shell", "pid": pid, "tag": "ExecuTorch"}
+    lines = (prefix % {**facts, "level": level} + text + "\n" for level, text in messages)
+    return "--------- beginning of main\n" + "".join(lines)
+
+
 def written(path, content):
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")

@@ -28,7 +28,7 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 def command(
     places: tuple[Path, ...], name: str, run: str | None, bundle: Path | None, store: Path | None, results: Path
 ) -> int:
-    """Take results of a bundle's programs in: kdbench's measured.json, minibench's JSON or XCTest's log.
+    """Take results of a bundle's programs in: measured.json, minibench's JSON, executor_runner's or XCTest's log.
 
     A folder stands for every .json and .log in it. Programs are known by their sha256, else by their file's name. What
     they tell becomes a run of the suite SUITE@import-NAME, whose times are compared with no other device's.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from kdbench.devices.imported import KIND
 from kdbench.errors import UsageError
-from kdbench.lab import measured, minibench, xctest
+from kdbench.lab import executor_runner, measured, minibench, xctest
 from kdbench.lab.manifest import MANIFEST_FILE, parsed, text_of
 from kdbench.lab.returned import Row, rows_of
 from kdbench.lab.speeds import placed, speeds_of
@@ -63,8 +63,11 @@ def read_results(path: Path) -> Told:
         return minibench.read_minibench(table, path) if isinstance(table, list) else measured.read_measured(table, path)
     if xctest.is_log(text):
         return xctest.read_xctest(text, path)
+    if executor_runner.is_log(text):
+        return executor_runner.read_executor_runner(text, path)
     raise UsageError(
-        f"{path} is neither kdbench's measured.json nor minibench's list of metrics, nor a log of XCTest's"
+        f"{path} is neither kdbench's measured.json nor minibench's list of metrics, nor a log of XCTest's or "
+        "executor_runner's"
     )
 
 

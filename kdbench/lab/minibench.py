@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from kdbench.errors import UsageError
 from kdbench.lab.manifest import checked
-from kdbench.lab.reading import Reading, Told
+from kdbench.lab.reading import NO_SAMPLES, Reading, Told
 from kdbench.store import file_sha256
 
 if TYPE_CHECKING:
@@ -24,9 +24,6 @@ READER = "ExecuTorch's minibench"
 RUNTIME = "ExecuTorch's Android benchmark app"
 
 MEAN, LOAD, STATUS = "avg_inference_latency(ms)", "model_load_time(ms)", "load_status"
-NO_SAMPLES = "no-samples"
-"""The flag of a speed that rests on averages."""
-
 _BESIDE = ("trimmean_inference_latency(ms)", "ram_pss_usage(mb)")
 
 

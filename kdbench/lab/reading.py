@@ -13,14 +13,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+NO_SAMPLES = "no-samples"
+"""The flag of a speed that rests on averages."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """One program in one process.
 
     The program is known by its sha256 or, where the tool does not tell that, by its file's ``stem`` as the tool spells
-    it. ``samples``: ns, int64 [runs]; None where there are none. ``threads``: 0 where that is not told. ``outputs``:
-    the file that holds them. ``failed``: why there is nothing else. ``flags``: doubts about its speed. ``details``:
-    what else was told, by the tool's names.
+    it. ``samples``: ns, int64 [runs]; None where there are none. ``cold``: the first of them are the warm-up, since the
+    tool times that too. ``threads``: 0 where that is not told. ``outputs``: the file that holds them. ``failed``: why
+    there is nothing else. ``flags``: doubts about its speed. ``details``: what else was told, by the tool's names.
     """
 
     program: str = ""
@@ -28,6 +32,7 @@ class Reading:
     threads: int = 0
     process: int = 0
     samples: NDArray[np.int64] | None = None
+    cold: bool = False
     mean_ms: float | None = None
     first_ms: float | None = None
     load_ms: float | None = None

@@ -58,8 +58,8 @@ def placed(told: Sequence[Told], manifest: Manifest) -> dict[str, list[Placed]]:
     """All readings by the sha256 of their program: by the hash that they tell, else by the file's name.
 
     Raises:
-        UsageError: a program that is not in the bundle, or one that two tools measured, or with several numbers of
-            threads.
+        UsageError: a program that is not in the bundle, or one that two tools measured, with several numbers of
+            threads, or no longer than the warm-up.
     """
     entries = (*manifest.programs, manifest.reference)
     known = {entry.sha256 for entry in entries}
@@ -71,7 +71,8 @@ def placed(told: Sequence[Told], manifest: Manifest) -> dict[str, list[Placed]]:
             if sha256 not in known:
                 name = f"sha256 {reading.program[:16]}..." if reading.program else f"name {reading.stem!r}"
                 raise UsageError(f"{file.path}: no program of the bundle of run {manifest.run} has the {name}")
-            found.setdefault(sha256, []).append(Placed(reading, file, by_name=not reading.program))
+            warm = _warm(reading, file, manifest.protocol.warmup_runs)
+            found.setdefault(sha256, []).append(Placed(warm, file, by_name=not reading.program))
     threads = {each.reading.threads for readings in found.values() for each in readings} - {0}
     if len(threads) > 1:
         counts = " and ".join(map(str, sorted(threads)))
@@ -81,6 +82,18 @@ def placed(told: Sequence[Told], manifest: Manifest) -> dict[str, list[Placed]]:
         if len(tools) > 1:
             raise UsageError(f"{' and '.join(tools)} both measured {entry.file}: ingest each under its own --name")
     return found
+
+
+def _warm(reading: Reading, file: Told, runs: int) -> Reading:
+    """A reading without the samples of the warm-up that the bundle asks for, where its tool times that too."""
+    if reading.samples is None or not reading.cold:
+        return reading
+    if len(reading.samples) <= runs:
+        raise UsageError(
+            f"{file.path}: {reading.stem!r} ran {len(reading.samples)} times in process {reading.process}, and the "
+            f"bundle asks for more than the {runs} of its warm-up"
+        )
+    return replace(reading, samples=reading.samples[runs:])
 
 
 def speeds_of(

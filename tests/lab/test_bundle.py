@@ -101,6 +101,8 @@ def test_the_readme_names_what_is_there(bundled):
     command = next(line for line in text.splitlines() if line.startswith("./executor_runner"))
     fed = re.search(r"--inputs=(\S+)", command)[1]
     assert (bundled.folder / fed).stat().st_size == 256
+    protocol = bundled.manifest.protocol
+    assert int(re.search(r"--num_executions=(\d+)", command)[1]) == protocol.warmup_runs + protocol.min_runs
     assert re.search(r"func test_forward_teacher_xnnpack_fp32_s0_[0-9a-f]{12}\(\)", text)
 
 

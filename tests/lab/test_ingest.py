@@ -6,7 +6,7 @@ import made_bundle
 import made_up
 import numpy as np
 import pytest
-from made_bundle import CASE, REFERENCE, line, measured, metric, one
+from made_bundle import CASE, REFERENCE, in_logcat, line, measured, metric, on_terminal, one, ran, ran_before_1_3
 
 from kdbench.errors import UsageError
 from kdbench.formats import render, rows_of
@@ -16,6 +16,7 @@ from kdbench.ranking import rankings
 from kdbench.records import read_run, read_samples
 from kdbench.reports.page import page
 from kdbench.results import find_run, save
+from kdbench.spec import Protocol
 from kdbench.store import Store
 
 RUN = made_bundle.run()
@@ -218,6 +219,69 @@ def test_values_of_xctest_are_samples_of_the_program_that_its_test_is_called_by(
     assert record.flags == ("known-by-name",)
 
 
+def warmed(warmup=2):
+    return made_bundle.manifest(protocol=Protocol(min_runs=2, warmup_runs=warmup))
+
+
+def test_iterations_of_executor_runner_are_samples_but_for_the_warm_up(taken):
+    logs = {
+        "runner.log": on_terminal(ran(f"programs/{STEM}.pte", [9, 8, 2, 3, 7])),
+        "logcat.log": in_logcat(ran(f"/data/local/tmp/{STEM}.pte", [7, 8, 3, 4, 2], load=2.5)),
+    }
+    run, samples, _ = taken(logs, warmed())
+    [record] = run.records
+    assert [each.tolist() for each in samples.values()] == [[2e6, 3e6, 7e6], [3e6, 4e6, 2e6]]
+    assert (record.metrics["latency_ms"], record.metrics["latency_mean_ms"]) == (3.0, 3.5)
+    assert (record.metrics["first_ms"], record.metrics["load_ms"]) == (8.0, 2.0)
+    assert record.flags == ("known-by-name",)
+    assert record.reasons["peak_rss_bytes"] == "executor_runner's log does not tell it"
+    assert record.reasons["accuracy"] == "no outputs came back"
+    assert record.details["imported"] == {"case": CASE, "known_by": f"the name {STEM}: its tool tells no hash"}
+    [speed] = run.speeds
+    assert (speed.runtime, speed.threads, speed.samples) == ("imported: ExecuTorch's executor_runner", 1, 6)
+    assert (run.provenance.machine.cpu, run.provenance.machine.system) == ("", "")
+
+
+def test_executor_runner_has_the_reference_in_no_process_of_a_programs(taken):
+    log = on_terminal([*ran(f"{STEM}.pte", [4, 4, 4, 4]), *ran("reference.pte", [2, 2, 2, 2])])
+    record = alone(taken({"runner.log": log}, warmed()))
+    assert record.metrics["latency_ref"] is None
+    assert record.reasons["latency_ref"] == "the reference was not timed in the same processes"
+
+
+def test_outputs_may_come_beside_a_log_of_executor_runner(taken, tmp_path):
+    manifest = warmed().model_copy(update={"programs": (made_bundle.entry(RECORD, testing="digits-test"),)})
+    np.full(40, np.nan, dtype="<f4").tofile(tmp_path / "o.bin")
+    log = on_terminal(ran(f"{STEM}.pte", [9, 8, 2, 3, 7]))
+    record = alone(taken({"runner.log": log, "measured.json": measured(one(SHA, outputs="o.bin"))}, manifest))
+    assert record.reason == "40 of the values that came back are no finite numbers"
+    assert record.metrics["latency_ms"] == 3.0
+
+
+def test_a_total_of_executor_runner_is_a_mean_with_its_warm_up_in_it(taken):
+    record = alone(taken({"runner.log": on_terminal(ran_before_1_3(f"{STEM}.pte", 4, 10.0))}, warmed()))
+    assert (record.metrics["latency_mean_ms"], record.metrics["latency_ms"]) == (2.5, None)
+    assert record.reasons["latency_ms"] == "executor_runner's log tells averages, and a median is of samples"
+    assert record.flags == ("no-samples", "with-warm-up", "known-by-name")
+
+
+def test_a_run_no_longer_than_the_warm_up_is_refused(taken):
+    why = rf"runner\.log: '{STEM}' ran 2 times in process 0, and the bundle asks for more than the 2 of its warm-up$"
+    with pytest.raises(UsageError, match=why):
+        taken({"runner.log": on_terminal(ran(f"{STEM}.pte", [4, 4]))}, warmed())
+    record = alone(taken({"runner.log": on_terminal(ran(f"{STEM}.pte", [4, 4, 4]))}, warmed()))
+    assert (record.metrics["latency_ms"], record.flags) == (4.0, ("known-by-name", "few-samples"))
+
+
+def test_a_program_that_executor_runner_could_not_run_is_a_failed_row(taken):
+    log = [
+        *ran(f"{STEM}.pte", [4])[:6],
+        ("F", "In function main(), assert failed (status == Error::Ok): no such kernel"),
+    ]
+    record = alone(taken({"runner.log": on_terminal(log)}, warmed()))
+    assert (record.status, record.reason) == ("failed", "no such kernel")
+
+
 def test_a_case_without_a_result_is_a_row_and_so_is_one_that_failed(taken):
     teacher = "digits:resnet8-dscnn/teacher/xnnpack-int8/s0/host"
     manifest = made_bundle.manifest(cases=(CASE, teacher))
@@ -257,6 +321,14 @@ WRONG = made_up.sha("another program")
             f"a.json: no program of the bundle of run {RUN.id} has the name 'other'",
         ),
         ({"a.log": line("forward_x_pte", [0.1])}, f"a.log: no program of the bundle of run {RUN.id} has the name 'x'"),
+        (
+            {"a.log": on_terminal(ran("/data/x.pte", [1, 2]))},
+            f"a.log: no program of the bundle of run {RUN.id} has the name 'x'",
+        ),
+        (
+            {"a.json": measured(one(SHA)), "b.log": on_terminal(ran(f"{STEM}.pte", range(1, 20)))},
+            "kdbench's measured.json and executor_runner's log both measured programs/",
+        ),
         (
             {"a.json": measured(one(SHA), one(SHA, samples_ns=[1], threads=4, process=1))},
             "there are results with 1 and 4 threads: ingest each under its own --name",

@@ -43,6 +43,8 @@ def test_operators_lie_between_a_delegates_readings_of_the_clock_and_kernels_in_
 def test_a_delegate_that_tells_of_no_operators_is_one_step():
     silent = trace(("begin DELEGATE_CALL", 9), ("clock", 5), ("end", 6), ("done", 1))
     assert steps(silent, []) == [CountedOperator("the whole delegate", "delegate", (11, 5, 2, 0))]
+    with pytest.raises(StageError, match="they are not the same work$"):
+        check(trace(("begin DELEGATE_CALL", 9), ("clock", 5), ("end", 6000), ("done", 1)), 15)
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,7 @@ def command(
         )
     known = "time" if device == "host" else "instructions"
     if by not in ("order", known):
-        raise UsageError(f"--by {by}: a profile on {device} has {known}")
+        raise UsageError(f"--by {by}: on {device} steps are sorted by order or {known}")
     if device != "host" and seconds is not None:
         raise UsageError(f"--seconds: on {device} instructions are counted, not timed")
     if device == "host":

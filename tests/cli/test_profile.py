@@ -93,8 +93,8 @@ def test_counts_are_sorted_written_and_drawn_as_times_are(counted, tmp_path):
     [
         (("--device", "ssh:board"), "--device ssh:board: expected host, which is timed, or qemu:CORE+wheelVERSION, which is counted"),
         (("--device", CORE), f"--seconds: on {CORE} instructions are counted, not timed"),
-        (("--device", CORE, "--by", "time"), f"--by time: a profile on {CORE} has instructions"),
-        (("--by", "instructions"), "--by instructions: a profile on host has time"),
+        (("--device", CORE, "--by", "time"), f"--by time: on {CORE} steps are sorted by order or instructions"),
+        (("--by", "instructions"), "--by instructions: on host steps are sorted by order or time"),
     ],
 )  # fmt: skip
 def test_what_a_device_does_not_do_is_one_line(tiny_program, words, line):

@@ -4,6 +4,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from kdbench.counted_profiles import CountedProfile, counted_profile
     from kdbench.lowering.shipped import Shipped, lower
     from kdbench.measurement import Measurement, measure
     from kdbench.profiles import Profile, profile
@@ -11,12 +12,14 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "CountedProfile",
     "Measurement",
     "Profile",
     "Shipped",
     "StoredRun",
     "__version__",
     "compare",
+    "counted_profile",
     "load_run",
     "lower",
     "measure",
@@ -26,6 +29,8 @@ __all__ = [
 ]
 
 _HOMES = {
+    "CountedProfile": "counted_profiles",
+    "counted_profile": "counted_profiles",
     "Measurement": "measurement",
     "measure": "measurement",
     "Profile": "profiles",

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 KERNEL = "kernel"
 """Where an operator runs that is in no delegate."""
 
+WHOLE = "the whole delegate"
+"""The one step of a delegate that tells of no operators."""
+
 REST = "rest"
 """What a delegate's call, or the whole inference, takes besides the operators that are told of."""
 
@@ -77,21 +80,36 @@ def profile(
         UsageError: no such file or method, a damaged program, or inputs that do not fit.
         MeasureError: the program does not run here, or the tracer says nothing of it.
     """
-    path = Path(path)
-    program = opened(bytes_of(path), str(path), method)
-    with damage_told(str(path)):
-        known = facts(program)
-    arrays = given_inputs(known, inputs) if inputs else made_inputs(known)
+    program, known, arrays, fed = asked(Path(path), method, inputs)
     events, runs = _traced(program, known, arrays, threads, seconds)
     whole = next((mean for name, mean, _ in events if name == "Method::execute"), None)
     if whole is None:
         raise MeasureError(f"{path}: ExecuTorch's tracer told nothing; was this runtime built with it?")
+    found = tuple(_operators(events, iter(called_backends(program)), whole))
+    return Profile(known, found, whole, runs, threads, fed)
+
+
+def asked(
+    path: Path, method: str, inputs: Sequence[Path]
+) -> tuple[OpenProgram, ProgramFacts, tuple[np.ndarray[Any, Any], ...], str]:
+    """The program in ``path``, the facts of its method, what that is fed (one array an input), and this in words.
+
+    Raises:
+        UsageError: as for ``profile``.
+    """
+    program = opened(bytes_of(path), str(path), method)
+    with damage_told(str(path)):
+        known = facts(program)
+    arrays = given_inputs(known, inputs) if inputs else made_inputs(known)
+    fed = ", ".join(file.name for file in inputs) if inputs else f"{len(arrays[0])} made-up items"
+    return program, known, arrays, fed
+
+
+def called_backends(program: OpenProgram) -> list[str]:
+    """The backend of each call of a delegate, in the order in which they are written."""
     named = [delegate.id for delegate in program.plan.delegates]
     calls = [each.instr_args for chain in program.plan.chains for each in chain.instructions]
-    backends = iter([named[call.delegate_index] for call in calls if hasattr(call, "delegate_index")])
-    found = tuple(_operators(events, backends, whole))
-    fed = ", ".join(file.name for file in inputs) if inputs else f"{len(arrays[0])} made-up items"
-    return Profile(known, found, whole, runs, threads, fed)
+    return [named[call.delegate_index] for call in calls if hasattr(call, "delegate_index")]
 
 
 def _traced(
@@ -140,7 +158,7 @@ def _operators(events: Sequence[tuple[str, float, bool]], backends: Iterator[str
         elif name == "DELEGATE_CALL":
             backend = next(backends, "delegate")  # a program that jumps calls more often than it is written
             yield from (Operator(operator, backend, spent) for operator, spent in inside)
-            yield Operator(REST if inside else "the whole delegate", backend, mean - sum(spent for _, spent in inside))
+            yield Operator(REST if inside else WHOLE, backend, mean - sum(spent for _, spent in inside))
             inside, total = [], total + mean
         elif name.startswith("native_call_"):
             kernel = name.removeprefix("native_call_")

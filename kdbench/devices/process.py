@@ -14,8 +14,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def finish(command: list[str], environment: dict[str, str], timeout: float, folder: Path) -> None:
+def finish(
+    command: list[str], environment: dict[str, str], timeout: float, folder: Path, leaves: str = RESULT_FILE
+) -> None:
     """Run ``command`` in ``folder``, for ``timeout`` s at most; when its time is up or we are, end all it started.
+
+    ``leaves`` is the file that it leaves there if all went well.
 
     Raises:
         StageError: it crashed, ran out of time or memory, or says why it could not do the job.
@@ -39,7 +43,7 @@ def finish(command: list[str], environment: dict[str, str], timeout: float, fold
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
-    if code == 0 and (folder / RESULT_FILE).exists():
+    if code == 0 and (folder / leaves).exists():
         return
     raise failure(code, errors.read_text(encoding="utf-8", errors="replace"))
 

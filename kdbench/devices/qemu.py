@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -18,20 +19,25 @@ from kdbench.devices.cores import CORES, LIBRARIES, Core, root
 from kdbench.devices.device import COUNTED
 from kdbench.devices.process import finish
 from kdbench.devices.runner.build import built, find_compiler
-from kdbench.devices.runner.cross import arm_libc, arm_libraries, arm_runner
+from kdbench.devices.runner.cross import arm_libc, arm_libraries, arm_runner, arm_tracer
 from kdbench.devices.runner.wheel import WHEELS, arm_package
 from kdbench.devices.tools import CROSS_COMPILER, EMULATOR, need
-from kdbench.devices.wire import pack_job, read_result
+from kdbench.devices.trace import read_trace
+from kdbench.devices.wire import RESULT_FILE, pack_job, read_result
 from kdbench.errors import MeasureError, StageError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from numpy.typing import NDArray
 
     from kdbench.devices.job import Job, Result
+    from kdbench.devices.trace import Inference
 
 UNTIMED = "qemu emulates the core: it counts what is executed and cannot say how long that lasts there"
 
 _COUNTS = "counts.txt"
+_TRACE = "trace.txt"
 _PLUGIN = "counter.so"
 
 
@@ -86,7 +92,8 @@ class Qemu:
             MeasureError: a tool lacks, the runner cannot be built, or a folder cannot be written.
             UsageError: the job contradicts itself.
         """
-        return self._run(job, None)[0]
+        with self._done(job, arm_runner, RESULT_FILE) as folder:
+            return read_result(job, folder, self.runtime)
 
     def count(self, job: Job) -> tuple[Result, NDArray[np.int64]]:
         """Run the job, and what each execute() of it took, in their order: int64 [executes, ``COUNTED``].
@@ -94,11 +101,21 @@ class Qemu:
         Raises:
             StageError, MeasureError, UsageError: as for ``run``, and for a job of more than one thread.
         """
-        if job.threads != 1:
-            raise UsageError(f"{self.name}: instructions are counted with 1 thread, not {job.threads}")
-        result, counts = self._run(job, counter())
-        assert counts is not None
-        return result, counts
+        self._check_threads(job)
+        with self._done(job, arm_runner, RESULT_FILE, counter()) as folder:
+            return read_result(job, folder, self.runtime), read_counts(folder / _COUNTS)
+
+    def trace(self, job: Job) -> list[Inference]:
+        """Run the inferences of a job of one program and one ``Interleave`` under ExecuTorch's tracer, in their order.
+
+        Of what the tracer itself executes, only the way to a reading and back is counted: about twenty instructions.
+
+        Raises:
+            StageError, MeasureError, UsageError: as for ``count``.
+        """
+        self._check_threads(job)
+        with self._done(job, arm_tracer, _TRACE, counter()) as folder:
+            return read_trace(folder / _TRACE, read_counts(folder / _COUNTS))
 
     def package(self) -> Path:
         """The folder of the wheel whose Arm libraries run here.
@@ -108,23 +125,30 @@ class Qemu:
         """
         return arm_package(self.version)
 
-    def _run(self, job: Job, plugin: Path | None) -> tuple[Result, NDArray[np.int64] | None]:
-        runtime = self.runtime
-        runner, package = arm_runner(self.version), arm_package(self.version)
-        machine = root(self.core, arm_libraries(), package)
+    def _check_threads(self, job: Job) -> None:
+        if job.threads != 1:
+            raise UsageError(f"{self.name}: instructions are counted with 1 thread, not {job.threads}")
+
+    @contextmanager
+    def _done(self, job: Job, build: Callable[[str], Path], leaves: str, plugin: Path | None = None) -> Iterator[Path]:
+        """The folder of the job after the program that ``build`` gives has run it: with the file ``leaves``, and what
+        ``plugin`` wrote.
+        """
+        need(EMULATOR, CROSS_COMPILER, to=f"use {self.name}")
+        program = build(self.version)
+        machine = root(self.core, arm_libraries(), arm_package(self.version))
         command = [shutil.which(EMULATOR.command) or "", "-cpu", self.core.cpu, "-L", str(machine)]
         command += ["-E", f"LD_LIBRARY_PATH={LIBRARIES}:/lib"]
         try:
             with tempfile.TemporaryDirectory(prefix="kdbench-job-") as scratch:
                 folder = Path(scratch)
                 pack_job(job, folder, PurePosixPath())
-                (folder / "runner").symlink_to(runner)
+                (folder / "runner").symlink_to(program)
                 if plugin:
                     (folder / _PLUGIN).symlink_to(plugin)
                     command += ["-plugin", f"./{_PLUGIN},out={_COUNTS}"]
-                finish([*command, "./runner", "."], {}, job.timeout_s, folder)
-                result = read_result(job, folder, runtime)
-                return result, read_counts(folder / _COUNTS) if plugin else None
+                finish([*command, "./runner", "."], {}, job.timeout_s, folder, leaves)
+                yield folder
         except OSError as error:
             where = f" {error.filename}" if error.filename else ""
             raise MeasureError(f"cannot run a job on {self.name}:{where}: {error.strerror or error}") from None

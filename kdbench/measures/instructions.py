@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from kdbench.devices.device import Counter
+    from kdbench.devices.job import Job
     from kdbench.measures.measure import Evidence, Figure
     from kdbench.measures.timing_job import SpeedProgram
     from kdbench.spec import Protocol
@@ -97,10 +98,17 @@ def per_inference(counts: NDArray[np.int64], items: int) -> dict[str, float]:
     return {metric: int(total) / items for metric, total in zip(COUNTED, passes[0], strict=True)}
 
 
-def _counts(device: Counter, path: Path, program: SpeedProgram, protocol: Protocol) -> dict[str, float]:
-    fed = tuple(array[:ITEMS] for array in program.inputs)
-    items = len(fed[0])
+def counting_job(
+    path: Path, method: str, inputs: tuple[NDArray[np.generic], ...], timeout_s: float, threads: int = 1
+) -> Job:
+    """``WARMUP`` and ``PASSES`` passes over the items of ``inputs``, each [items, *shape]."""
+    items = len(inputs[0])
     # The first inference is apart from the warm-up.
     runs = Interleave((PROGRAM,), {PROGRAM: PROGRAM}, items * WARMUP - 1, 0, items * PASSES, 0, _ENDLESS, 1, seed=0)
-    job = alone(Program(PROGRAM, path, program.method), fed, runs, timeout_s=protocol.timeout_seconds)
-    return per_inference(device.count(job)[1], items)
+    return alone(Program(PROGRAM, path, method), inputs, runs, threads=threads, timeout_s=timeout_s)
+
+
+def _counts(device: Counter, path: Path, program: SpeedProgram, protocol: Protocol) -> dict[str, float]:
+    fed = tuple(array[:ITEMS] for array in program.inputs)
+    job = counting_job(path, program.method, fed, protocol.timeout_seconds)
+    return per_inference(device.count(job)[1], len(fed[0]))

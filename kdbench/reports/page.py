@@ -146,7 +146,7 @@ def _unmarked(table: Table) -> Table:
 
 def _profile(path: Path) -> dict[str, Any]:
     """A profile as ``kdbench profile --format json`` tells it."""
-    hint = "expected what kdbench profile FILE.pte --format json prints"
+    hint = "expected what kdbench profile FILE.pte --format json prints of times on the host"
     try:
         table = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:

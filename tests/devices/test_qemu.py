@@ -46,6 +46,8 @@ def test_without_its_tools_it_names_the_debian_packages(tmp_path, monkeypatch):
 def test_more_than_one_thread_is_not_counted():
     with pytest.raises(UsageError, match=r"instructions are counted with 1 thread, not 2$"):
         qemu(NAME).count(Job((), (), (), threads=2))
+    with pytest.raises(UsageError, match=r"instructions are counted with 1 thread, not 2$"):
+        qemu(NAME).trace(Job((), (), (), threads=2))
 
 
 def test_counts_are_a_row_an_execute(tmp_path):

@@ -6,13 +6,14 @@ import subprocess
 import numpy as np
 import pytest
 
+from kdbench.counted_profiles import counted_profile
 from kdbench.devices.cores import CORES
 from kdbench.devices.host import Host
 from kdbench.devices.job import Input, Job, Load, Predict, Program
 from kdbench.devices.qemu import counter, qemu
 from kdbench.devices.runner.wheel import VARIABLE
 from kdbench.devices.tools import CROSS_COMPILER, EMULATOR, HOST_COMPILER, lacking
-from kdbench.errors import StageError
+from kdbench.errors import MeasureError, StageError
 from kdbench.measures.instructions import counted
 from kdbench.measures.timing_job import SpeedProgram
 from kdbench.spec import Protocol
@@ -114,3 +115,76 @@ def test_a_program_is_measured_from_the_command_line(store, tiny_program):
     lines = {line.split()[0]: line.split() for line in shown.output.splitlines() if line.startswith("  ")}
     assert float(lines["instr."][1]) > 1
     assert lines["latency"][1:5] == ["-", "qemu", "emulates", "the"]
+
+
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory):
+    """A network with kernels before and after two delegates, and one whole in no delegate."""
+    import torch
+    from torch import nn
+
+    import kdbench
+
+    class Split(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.last = nn.Linear(64, 64), nn.Linear(64, 128)
+
+        def forward(self, x):
+            return self.last(self.first(x).cumsum(1)).cumsum(1)
+
+    folder, example = tmp_path_factory.mktemp("profile"), torch.ones(1, 64)
+    whole = nn.Sequential(nn.Linear(64, 512), nn.ReLU(), nn.Linear(512, 8))
+    kdbench.lower(Split().eval(), example, "xnnpack-fp32").save(folder / "split.pte")
+    kdbench.lower(whole.eval(), example, "portable-fp32").save(folder / "portable.pte")
+    return folder
+
+
+def profiled(path, core="cortex-a76"):
+    return counted_profile(path, f"qemu:{core}+wheel1.5.1")
+
+
+def test_the_steps_of_a_profile_make_what_is_counted_without_a_tracer(store, programs):
+    found = profiled(programs / "split.pte")
+    frame = found.frame()
+    items = np.random.Generator(np.random.PCG64(0)).standard_normal((8, 1, 64), dtype=np.float32)
+    program = SpeedProgram(programs / "split.pte", (items,))
+    alone = counted("s", device("cortex-a76"), program, Protocol()).metrics
+    assert frame[list(alone)].sum().to_dict() == alone
+    assert list(frame["where"]) == [*["XnnpackBackend"] * 2, "kernel", *["XnnpackBackend"] * 2, "kernel", "runtime"]
+    first, last = frame[frame["operator"].str.startswith("Fully Connected")]["vector_instructions"]
+    assert 1.8 < last / first < 2.2  # it has twice the weights, and all but some of these instructions multiply
+    assert 0 < frame["instructions"].iloc[-1] < 0.1 * found.counts[0]
+    assert profiled(programs / "split.pte").operators == found.operators
+
+
+def test_kernels_outside_of_delegates_are_counted_by_name(store, programs):
+    found = profiled(programs / "portable.pte")
+    frame = found.frame()
+    products = frame[frame["operator"] == "addmm.out"]["vector_instructions"].tolist()
+    assert 7 < products[0] / products[1] < 9  # eight times the weights
+    assert found.operators[-1].counts[0] < 1500
+
+
+@pytest.mark.parametrize("core", CORES)
+def test_every_core_and_number_of_operators_is_explained_by_the_tracer(store, core, tiny_program):
+    found = profiled(tiny_program.path, core)
+    assert [each.where for each in found.operators[:-1]] == ["XnnpackBackend"] * (len(found.operators) - 1)
+    assert all(each.counts[0] > 0 for each in found.operators)
+
+
+def test_what_cannot_run_says_so_in_the_runners_words(store, broken_program):
+    with pytest.raises(MeasureError, match=r"broken.*has no profile on qemu:.*: cannot load method 'forward' of"):
+        profiled(broken_program.path)
+
+
+def test_a_profile_is_shown_from_the_command_line(store, programs):
+    from click.testing import CliRunner
+
+    from kdbench.cli.profile import command
+
+    words = [str(programs / "split.pte"), "--device", "qemu:cortex-a53+wheel1.5.1"]
+    shown = CliRunner().invoke(command, words, standalone_mode=False)
+    assert shown.exception is None
+    assert "cumsum.out" in shown.output
+    assert " that are counted without a tracer" in shown.output

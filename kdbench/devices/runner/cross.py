@@ -13,6 +13,9 @@ from kdbench.devices.runner.wheel import arm_package
 from kdbench.devices.tools import CROSS_COMPILER, need
 from kdbench.errors import MeasureError
 
+TRACER = ("tracer.cpp", "feed.h", "job.h", "pace.h", "process.h", "results.h", "tensors.h")
+"""The tracer's files, the one that is compiled first."""
+
 
 def arm_runner(version: str) -> Path:
     """The runner for 64-bit Arm Linux with executorch's ``version``: from the cache, else built now.
@@ -23,10 +26,16 @@ def arm_runner(version: str) -> Path:
         MeasureError: there is no cross compiler, it refuses, or the wheel is not to be had.
         UsageError: kdbench knows no wheel of this version.
     """
-    compiler, package = _compiler(), arm_package(version)
-    here = Path(__file__).parent
-    command = [compiler, str(here / SOURCES[0]), *flags(package, "$ORIGIN/lib")]
-    return built(command, [here / name for name in SOURCES], "runner-aarch64", version)
+    return _arm_program(SOURCES, "runner-aarch64", version)
+
+
+def arm_tracer(version: str) -> Path:
+    """The tracer (``tracer.cpp``), a program of its own so that the runner's instructions stay what they are.
+
+    Raises:
+        MeasureError, UsageError: as for ``arm_runner``.
+    """
+    return _arm_program(TRACER, "tracer-aarch64", version)
 
 
 def arm_libraries() -> Path:
@@ -52,6 +61,14 @@ def arm_libc() -> str:
     macros = _asked("-dM", "-E", "-x", "c++", "-include", "features.h", "/dev/null")
     found = [re.search(rf"__GLIBC{part}__ (\d+)$", macros, re.MULTILINE) for part in ("", "_MINOR")]
     return ".".join(match[1] for match in found if match)
+
+
+def _arm_program(sources: tuple[str, ...], program: str, version: str) -> Path:
+    """What the cross compiler makes of ``sources``, the first of which is compiled."""
+    compiler, package = _compiler(), arm_package(version)
+    here = Path(__file__).parent
+    command = [compiler, str(here / sources[0]), *flags(package, "$ORIGIN/lib")]
+    return built(command, [here / name for name in sources], program, version)
 
 
 def _compiler() -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from statistics import median
 from typing import Annotated, Self
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 AA_LIMIT = 0.05
@@ -84,8 +84,9 @@ class Sitting(Part):
     def _throttled(self) -> bool:
         if len(self.reference_ms) < 3:
             return False
-        first, middle, last = np.array_split(self.reference_ms, 3)
-        rises = np.median(first) < np.median(middle) < np.median(last)
+        n = len(self.reference_ms)
+        first, middle, last = (self.reference_ms[third * n // 3 : (third + 1) * n // 3] for third in range(3))
+        rises = median(first) < median(middle) < median(last)
         if not rises or min(last) <= max(first) * (1 + DRIFT_LIMIT):
             return False
         # Both are read where a process has just ended; before the first one the clock may have been resting.

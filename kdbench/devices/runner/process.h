@@ -3,8 +3,11 @@
 
 #include <executorch/runtime/platform/platform.h>
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
 #include <fstream>
+#include <new>
+#include <stdexcept>
 #include <string>
 
 #include <sys/resource.h>
@@ -33,6 +36,27 @@ namespace kdbench {
 
 // The version of jobs and results, and of ExecuTorch where the build is told it: CMakeLists.txt tells.
 inline constexpr const char* kVersion = "kdbench-runner 1 executorch-" KDBENCH_EXECUTORCH;
+
+// What a program of kdbench's is called with and how it ends: the work on a job's folder, and its failures as exit codes.
+template <typename Work>
+int ended(int argc, char** argv, Work work) {
+  if (argc != 2) {
+    std::fprintf(stderr, "usage: %s JOB_FOLDER\n", argv[0]);
+    return kBadJob;
+  }
+  try {
+    return work(std::string(argv[1]));
+  } catch (const Failure& failure) {
+    std::fprintf(stderr, "%s\n", failure.what());
+    return failure.code;
+  } catch (const std::bad_alloc&) {
+    std::fprintf(stderr, "out of memory\n");
+    return kNoMemory;
+  } catch (const std::length_error&) {  // more than any memory holds
+    std::fprintf(stderr, "out of memory\n");
+    return kNoMemory;
+  }
+}
 
 // How ExecuTorch writes its log by itself.
 inline pal_emit_log_message_method emit = nullptr;

@@ -11,10 +11,8 @@
 #include <algorithm>
 #include <cstdio>
 #include <memory>
-#include <new>
 #include <numeric>
 #include <set>
-#include <stdexcept>
 
 #include "feed.h"
 #include "job.h"
@@ -215,25 +213,11 @@ class Runner {
 }  // namespace kdbench
 
 int main(int argc, char** argv) {
-  if (argc != 2) {
-    std::fprintf(stderr, "usage: %s JOB_FOLDER\n", argv[0]);
-    return kdbench::kBadJob;
-  }
-  try {
+  return kdbench::ended(argc, argv, [](const std::string& folder) -> int {
     kdbench::log_only_errors();
     executorch::runtime::runtime_init();
-    const std::string folder = argv[1];
     if (folder == "--version") return std::puts(kdbench::kVersion) < 0 ? kdbench::kNotWritten : kdbench::kOk;
     kdbench::Runner(kdbench::read_job(folder + "/job.txt"), folder).run();
     return kdbench::kOk;
-  } catch (const kdbench::Failure& failure) {
-    std::fprintf(stderr, "%s\n", failure.what());
-    return failure.code;
-  } catch (const std::bad_alloc&) {
-    std::fprintf(stderr, "out of memory\n");
-    return kdbench::kNoMemory;
-  } catch (const std::length_error&) {  // more than any memory holds
-    std::fprintf(stderr, "out of memory\n");
-    return kdbench::kNoMemory;
-  }
+  });
 }

@@ -24,7 +24,6 @@
 
 #include <cstdio>
 #include <ctime>
-#include <new>
 
 #include "feed.h"
 #include "job.h"
@@ -142,23 +141,12 @@ extern "C" int clock_gettime(clockid_t clock, timespec* time) noexcept {
 }
 
 int main(int argc, char** argv) {
-  if (argc != 2) {
-    std::fprintf(stderr, "usage: %s JOB_FOLDER\n", argv[0]);
-    return kdbench::kBadJob;
-  }
-  try {
+  return kdbench::ended(argc, argv, [](const std::string& folder) -> int {
     kdbench::emit = executorch::runtime::get_pal_impl()->emit_log_message;
     executorch::runtime::register_pal(executorch::runtime::PalImpl::create(
         nullptr, nullptr, kdbench::no_ticks, nullptr, kdbench::emit_errors, nullptr, nullptr, __FILE__));
     executorch::runtime::runtime_init();
-    const std::string folder = argv[1];
     kdbench::run(kdbench::read_job(folder + "/job.txt"), folder);
     return kdbench::kOk;
-  } catch (const kdbench::Failure& failure) {
-    std::fprintf(stderr, "%s\n", failure.what());
-    return failure.code;
-  } catch (const std::bad_alloc&) {
-    std::fprintf(stderr, "out of memory\n");
-    return kdbench::kNoMemory;
-  }
+  });
 }

@@ -4,8 +4,8 @@
 ``gate-power.svg`` of all that are there, so that they may span days; trials of an earlier ``RULE`` are dropped. A trial
 is a suite of twelve programs, compared with itself: convolutional networks of about 10 us to 100 ms and a perceptron
 whose weights fit no cache, fp32 and int8, on one thread or two. Eleven new programs have the structure of the base's and
-other weights; one has been widened until it takes about 0.5, 1, 2 or 5 % longer (the true ratios, measured over ten
-processes, are in ``results/gate-truth.json``): each program by each share once in 48 trials. In half of the trials
+other weights; one has been widened until it takes about 0.5, 1, 2 or 5 % longer (the true ratios of each machine,
+measured over ten processes, are in ``results/gate-truth.json``): each program by each share once in 48 trials. In half of the trials
 another process keeps a core busy. All are judged by ``slowdown.judge`` as in a comparison. 55 trials have 605 unchanged
 programs.
 
@@ -147,11 +147,16 @@ def longer(of: Class, base: Path, new: Path, bouts: int) -> float:
     return slowdown_of([ground.fight(duel, 10_000 + seed) for seed in range(bouts)]).share
 
 
-def truth(folder: Path) -> dict[str, dict[str, dict[str, float]]]:
-    """How wide the side chain of each class is when it is slower, and by how much it then is; measured once."""
-    if TRUTH.exists():
-        return json.loads(TRUTH.read_text(encoding="utf-8"))
-    found: dict[str, dict[str, dict[str, float]]] = {}
+Truth = dict[str, dict[str, float]]
+"""Of a class on a machine, by share: ``hidden`` units of the side chain, and how much longer that truly takes."""
+
+
+def truth(folder: Path) -> dict[str, dict[str, Truth]]:
+    """How wide the side chain of each class is when it is slower, and by how much it then is; once for each machine."""
+    truths = json.loads(TRUTH.read_text(encoding="utf-8")) if TRUTH.exists() else {}
+    if machine().slug in truths:
+        return truths
+    found: dict[str, Truth] = {}
     for of in CLASSES:
         base = program(of, 64, 0, folder)
         found[of.name] = {}
@@ -164,8 +169,9 @@ def truth(folder: Path) -> dict[str, dict[str, dict[str, float]]]:
             print(f"{of.name}: {hidden} units are {true:+.2%}", flush=True)
         if not rises(found[of.name]):
             print(f"{of.name}: more work is not more time here; its trials say nothing of power", flush=True)
-    TRUTH.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    return found
+    truths[machine().slug] = found
+    TRUTH.write_text(json.dumps(truths, indent=1) + "\n", encoding="utf-8")
+    return truths
 
 
 class Recorded:
@@ -187,7 +193,7 @@ class Recorded:
         return result
 
 
-def trial(number: int, widths: dict, folder: Path) -> dict:
+def trial(number: int, widths: dict[str, Truth], folder: Path) -> dict:
     threads = int(np.random.default_rng(number).integers(1, 3))
     loaded = bool((number + number // len(SLOW)) % 2)
     slow, share = SLOW[number % len(SLOW)]
@@ -231,7 +237,7 @@ def trial(number: int, widths: dict, folder: Path) -> dict:
     }  # fmt: skip
 
 
-def rises(of: dict[str, dict[str, float]]) -> bool:
+def rises(of: Truth) -> bool:
     """Whether more work was more time for a class, so that it has a slow-down to be found."""
     true = [0.0, *(of[str(share)]["true"] for share in SHARES)]
     return all(less < more for less, more in itertools.pairwise(true))
@@ -265,14 +271,23 @@ def told(one: dict) -> str:
 WHERES = [told({"loaded": loaded, "threads": threads}) for loaded in (False, True) for threads in (1, 2)]
 
 
+def told_rows(trials: list[dict], truths: dict[str, dict[str, Truth]]) -> list[dict]:
+    """The programs of all trials, each with its trial's circumstances and its class's truth on that machine."""
+    return [
+        {**row, "loaded": one["loaded"], "where": told(one), "truth": truths[one["machine"]][row["class"]]}
+        for one in trials
+        for row in one["rows"]
+    ]
+
+
 def share_of(found: list[bool]) -> str:
     return f"{sum(found)} of {len(found)}" if found else "-"
 
 
-def report(trials: list[dict], truths: dict) -> tuple[str, bool]:
+def report(trials: list[dict], truths: dict[str, dict[str, Truth]]) -> tuple[str, bool]:
     if not trials:
         return f"No trial of rule {RULE} yet.\n", False
-    rows = [{**row, "loaded": one["loaded"], "where": told(one)} for one in trials for row in one["rows"]]
+    rows = told_rows(trials, truths)
     null = [row for row in rows if row["share"] == 0]
     alarms = sum(row["verdict"] == "regressed" for row in null)
     bound = binomtest(alarms, len(null)).proportion_ci(0.90, method="exact").high
@@ -286,7 +301,7 @@ def report(trials: list[dict], truths: dict) -> tuple[str, bool]:
     head += (
         f"{seconds:.1f} s on average, a slower one {slower:.1f} s; memory, which a comparison judges too, is not in it."
     )
-    flat = [of.name for of in CLASSES if not rises(truths[of.name])]
+    flat = sorted({row["class"] for row in rows if not rises(row["truth"])})
     head += f" More work is not more time, so that power is not told, in {', '.join(flat) or 'no class'}."
     lines = [
         f"{len(trials)} trials of {len(CLASSES)} programs; {', '.join(sorted({one['machine'] for one in trials}))}.",
@@ -298,11 +313,11 @@ def report(trials: list[dict], truths: dict) -> tuple[str, bool]:
     ]
     holds = len(null) >= 600 and alarms <= 3 * len(null) / 600 and noisy <= 0.1 and seconds <= 3
     for share, where in itertools.product(SHARES, WHERES):
-        mine = [row for row in rows if row["share"] == share and row["where"] == where and rises(truths[row["class"]])]
+        mine = [row for row in rows if row["share"] == share and row["where"] == where and rises(row["truth"])]
         if not mine:
             continue
         red = [[row["verdict"] == "regressed" for row in mine if (row["us"] >= 100) is big] for big in (True, False)]
-        true = statistics.median(truths[row["class"]][str(share)]["true"] for row in mine)
+        true = statistics.median(row["truth"][str(share)]["true"] for row in mine)
         open_ = sum(row["verdict"] in ("inconclusive", "noisy") for row in mine)
         rest = sum(row["verdict"] in ("ok", "improved") for row in mine)
         lines.append(
@@ -312,7 +327,7 @@ def report(trials: list[dict], truths: dict) -> tuple[str, bool]:
         red = [
             row["verdict"] == "regressed"
             for row in rows
-            if row["share"] == share and (row["us"] >= 100) in parts and rises(truths[row["class"]])
+            if row["share"] == share and (row["us"] >= 100) in parts and rises(row["truth"])
         ]
         holds &= sum(red) >= least * len(red)
     lines += ["", "![power by class](gate-power.svg)", ""]
@@ -339,23 +354,19 @@ def report(trials: list[dict], truths: dict) -> tuple[str, bool]:
 
 
 @settings()
-def power(trials: list[dict], truths: dict, to: Path) -> None:
+def power(trials: list[dict], truths: dict[str, dict[str, Truth]], to: Path) -> None:
     """Draw how many of the slower programs of each class are called so, by how much slower they are."""
     figure = blank(7.2)
     panels, _ = grid(figure, len(CLASSES), 1.4)
-    rows = [{**row, "where": told(one)} for one in trials for row in one["rows"]]
+    rows = told_rows(trials, truths)
     hues = dict(zip(WHERES, COLOURS, strict=False))
     for kind, panel in zip(CLASSES, panels, strict=True):
         for where, colour in hues.items():
-            red = {
-                100 * truths[kind.name][str(share)]["true"]: [
-                    row["verdict"] == "regressed"
-                    for row in rows
-                    if (row["class"], row["share"], row["where"]) == (kind.name, share, where)
-                ]
-                for share in SHARES
-            }
-            points = sorted((true, 100 * statistics.fmean(found)) for true, found in red.items() if found)
+            red = defaultdict(list)
+            for row in rows:
+                if row["share"] and (row["class"], row["where"]) == (kind.name, where):
+                    red[100 * row["truth"][str(row["share"])]["true"]].append(row["verdict"] == "regressed")
+            points = sorted((true, 100 * statistics.fmean(found)) for true, found in red.items())
             panel.plot(*zip(*points, strict=True) if points else ([], []), "o-", color=colour, markersize=3)
         panel.set(title=kind.name, xlim=(0, 11), ylim=(-5, 105), ylabel="called slower, %", xlabel="truly slower, %")
     finish(figure, [[entry(where, color=colour) for where, colour in hues.items()]], [])
@@ -376,7 +387,7 @@ def main() -> int:
         for number in range(len(trials), len(trials) + given.trials):
             if time.monotonic() - start > 60 * given.minutes:
                 break
-            trials.append(trial(number, truths, Path(scratch)))
+            trials.append(trial(number, truths[machine().slug], Path(scratch)))
             with TRIALS.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(trials[-1]) + "\n")
     text, holds = report(trials, truths)

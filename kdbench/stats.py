@@ -64,29 +64,6 @@ def wilson_half_width(share: float, n: int, confidence: float = 0.95) -> float:
     return (high - low) / 2
 
 
-def paired_bootstrap(
-    a: ArrayLike,
-    b: ArrayLike,
-    generator: np.random.Generator,
-    resamples: int = 10_000,
-    confidence: float = 0.95,
-) -> Interval:
-    """The mean of ``a - b`` over the same items [n], with its percentile bootstrap interval.
-
-    Items are drawn with replacement and keep their pairing. Efron and Tibshirani, "An Introduction to the Bootstrap"
-    (1993), section 13.3.
-    """
-    difference = _difference(a, b)
-    n = len(difference)
-    values, counts = np.unique(difference, return_counts=True)
-    if len(values) <= 16:  # a resample of few distinct differences is a multinomial draw: the same law, far less work
-        means = generator.multinomial(n, counts / n, size=resamples) @ values / n
-    else:
-        means = np.array([difference[generator.integers(0, n, n)].mean() for _ in range(resamples)])
-    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Interval(float(difference.mean()), float(low), float(high))
-
-
 def paired_t(a: ArrayLike, b: ArrayLike, confidence: float = 0.95, resolution: float = 0.0) -> Interval | None:
     """The mean of ``a - b`` over the same seeds [n], with Student's t interval; None below two seeds.
 

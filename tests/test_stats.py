@@ -15,7 +15,6 @@ from kdbench.stats import (
     holm,
     mcnemar,
     needed,
-    paired_bootstrap,
     paired_drop_high,
     paired_t,
     paired_t_below,
@@ -59,34 +58,6 @@ def test_wilson_covers_a_proportion_about_as_often_as_it_says():
 def test_wilson_of_no_proportion_is_refused(share, n):
     with pytest.raises(ValueError, match="no proportion"):
         wilson(share, n)
-
-
-def test_paired_bootstrap_covers_the_difference_about_as_often_as_it_says():
-    generator = np.random.default_rng(3)
-    covered = 0
-    for _ in range(400):
-        a = generator.random(360) < 0.9
-        b = np.where(generator.random(360) < 0.1, generator.random(360) < 0.4, a)
-        # E[a - b] = 0.1 * (0.9 - 0.4)
-        interval = paired_bootstrap(a, b, generator, resamples=1000)
-        covered += interval.low <= 0.05 <= interval.high
-    assert 0.92 < covered / 400 < 0.98
-
-
-def test_paired_bootstrap_of_many_values_agrees_with_scipy_and_of_few_with_its_own_slow_way():
-    generator = np.random.default_rng(4)
-    a, b = generator.normal(1, 1, 300), generator.normal(0, 1, 300)
-    mine = paired_bootstrap(a, b, np.random.default_rng(0), resamples=4000)
-    theirs = reference.bootstrap((a - b,), np.mean, n_resamples=4000, method="percentile", rng=np.random.default_rng(0))
-    assert mine.estimate == pytest.approx((a - b).mean())
-    assert mine.low == pytest.approx(theirs.confidence_interval.low, abs=0.02)
-    assert mine.high == pytest.approx(theirs.confidence_interval.high, abs=0.02)
-    few = np.repeat([1.0, 0.0, -1.0], [30, 320, 10])
-    quick = paired_bootstrap(few, np.zeros(360), np.random.default_rng(0), resamples=8000)
-    drawn = [few[np.random.default_rng(i).integers(0, 360, 360)].mean() for i in range(8000)]
-    assert [quick.low, quick.high] == pytest.approx(np.quantile(drawn, [0.025, 0.975]), abs=0.004)
-    again = paired_bootstrap(few, np.zeros(360), np.random.default_rng(0), resamples=8000)
-    assert again == quick
 
 
 def test_paired_t_is_scipys_interval_and_none_of_one_pair():

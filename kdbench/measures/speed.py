@@ -89,7 +89,8 @@ def _timed(
     results: list[Result] = []
     moments = [moment()]
     while len(results) < protocol.processes:
-        tell(len(results) / rounds, f"process {len(results) + 1} of {protocol.processes}")
+        so_far = _two_copies(device, protocol, results if reference else [])
+        tell(len(results) / rounds, f"process {len(results) + 1} of {protocol.processes}{so_far}")
         healthy = {name: program for name, program in programs.items() if name not in failed}
         if not healthy:
             break
@@ -123,6 +124,14 @@ def _timed(
         except StageError as error:
             timings[name] = Timing(_failure(name, device, program, protocol, error))
     return timings
+
+
+def _two_copies(device: Device, protocol: Protocol, ruled: Sequence[Result]) -> str:
+    """What A/A is so far, from the first process on, for whoever could still stop what disturbs the machine."""
+    sitting = _sitting(device, protocol, ruled, [])
+    if sitting.aa is None:
+        return ""
+    return f", A/A {100 * sitting.aa:.1f} %" + (" (noisy)" if "noisy" in sitting.flags else "")
 
 
 def _sitting(device: Device, protocol: Protocol, ruled: Sequence[Result], moments: Sequence[Moment]) -> Sitting:

@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -67,6 +68,24 @@ def test_what_is_doubtful_of_a_sitting_is_a_flag_of_each_of_its_speeds(tiny_prog
     timings = measure_speeds(Host("host", "native"), programs, None, QUICK)
     assert all("stolen" in timing.speed.flags for timing in timings.values())
     assert timings["a"].sitting.aa is None
+
+
+def test_two_copies_are_told_apart_from_the_first_process_on(tiny_program, other_program, monkeypatch):
+    program = {"a": SpeedProgram(tiny_program.path, tiny_program.inputs)}
+    reference = SpeedProgram(other_program.path, other_program.inputs)
+
+    def told(reference):
+        texts = []
+        measure_speeds(Host("host", "native"), program, reference, QUICK, lambda _share, text: texts.append(text))
+        return texts[:2]
+
+    assert told(None) == ["process 1 of 2", "process 2 of 2"]
+    monkeypatch.setattr("kdbench.sitting.AA_LIMIT", 99.0)
+    first, second = told(reference)
+    assert first == "process 1 of 2"
+    assert re.fullmatch(r"process 2 of 2, A/A \d+\.\d %", second)
+    monkeypatch.setattr("kdbench.sitting.AA_LIMIT", -1.0)
+    assert told(reference)[1].endswith(" % (noisy)")
 
 
 def test_only_timing_processes_are_cold_and_only_where_they_are_to_be(tiny_program, monkeypatch):

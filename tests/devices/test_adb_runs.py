@@ -272,6 +272,31 @@ def test_the_arm_runner_answers_as_qemus_core_to_the_bit_and_nearly_as_the_host(
     assert phone.fixed()
 
 
+def test_records_of_the_arm_runner_on_a_phone_are_those_of_qemus_core(arm, attached, monkeypatch, tmp_path):
+    _, runner, launcher = arm
+    monkeypatch.setenv(VARIABLE, str(runner))
+    attached(launcher=launcher, machine="aarch64")
+    core, phone = "qemu:cortex-a72+wheel1.5.1", "adb:Pixel_8"
+    done, path = suite(suite_on(phone).replace('"host"', f'"host", "{core}"'), tmp_path)
+    assert done.returncode == 0, done.stderr
+    records = json.loads(path.read_text())["records"]
+    for (_, emulated), (_, there) in zip(paired(records, core), paired(records, phone), strict=True):
+        assert (emulated["status"], there["status"]) == ("ok", "ok")
+        assert there["metrics"]["latency_ms"] > 0
+        assert emulated["metrics"]["instructions"] > 0
+        assert there["details"]["beside_host"] == emulated["details"]["beside_host"]
+        same = {name for name, value in emulated["metrics"].items() if value is not None} - TIMED
+        same = {name for name in same if there["metrics"].get(name) is not None}
+        assert {"accuracy", "accuracy_drop", "ece", "flips", "size_bytes", "arena_bytes"} <= same
+        for name in same:
+            assert there["metrics"][name] == emulated["metrics"][name], name
+    with np.load(path.parent / "items.npz") as items:
+        names = [name for name in items.files if core in name]
+        assert names
+        for name in names:
+            np.testing.assert_array_equal(items[name], items[name.replace(core, phone)])
+
+
 SOURCES = """
 cmake_minimum_required(VERSION 3.24)
 project(executorch)

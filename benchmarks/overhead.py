@@ -142,6 +142,7 @@ def compare(size: Size, pairs: int, bare: Path, folder: Path, times: Times) -> N
 
 
 def judged(size: Size, times: Times) -> dict[str, object]:
+    """What the pairs say of the claim, with their times."""
     ratios = np.divide(times[RUNNER], times[BARE])
     low, high = quantile_test(ratios, p=0.5).confidence_interval(0.95)
     ratio = float(np.median(ratios))
@@ -193,8 +194,11 @@ def main() -> int:
     if given.pairs < BESIDE:
         parser.error(f"--pairs: at least {BESIDE}")
     found = given.out / "overhead.json"
-    earlier = json.loads(found.read_text(encoding="utf-8"))["programs"] if given.more else []
-    known = {one["program"]: one for one in earlier}
+    here = machine()
+    earlier = json.loads(found.read_text(encoding="utf-8")) if given.more else {"machine": here.slug, "programs": []}
+    if earlier["machine"] != here.slug:
+        parser.error(f"--more: {found} is of {earlier['machine']}, and this is {here.slug}")
+    known = {one["program"]: one for one in earlier["programs"]}
     bare = compiled(HERE, ("bare.cpp",), "bare")
     with tempfile.TemporaryDirectory(prefix="kdbench-overhead-") as scratch:
         rows = []
@@ -205,7 +209,6 @@ def main() -> int:
                 compare(size, given.pairs, bare, Path(scratch), times)
             rows.append(judged(size, times))
     overall = math.exp(np.mean([math.log(row["ratio"]) for row in rows]))
-    here = machine()
     result = {
         "claim": "the median that kdbench reports is within 3 % of a bare loop's, with an interval narrower than 3 %, and"
         " within 1 % in the geometric mean over programs",

@@ -4,8 +4,8 @@
 ``gate-power.svg`` of all that are there, so that they may span days; trials of an earlier ``RULE`` are dropped. A trial
 is a suite of twelve programs, compared with itself: convolutional networks of about 10 us to 100 ms and a perceptron
 whose weights fit no cache, fp32 and int8, on one thread or two. Eleven new programs have the structure of the base's and
-other weights; one has been widened until it takes about 0.5, 1, 2 or 5 % longer (the true ratios of each machine,
-measured over ten processes, are in ``results/gate-truth.json``): each program by each share once in 48 trials. In half of the trials
+other weights; one has been widened until it takes about 0.5, 1, 2 or 5 % longer (the true ratios on each kind of
+machine, measured over ten processes, are in ``results/gate-truth.json``): each program by each share once in 48 trials. In half of the trials
 another process keeps a core busy. All are judged by ``slowdown.judge`` as in a comparison. 55 trials have 605 unchanged
 programs.
 
@@ -152,7 +152,7 @@ Truth = dict[str, dict[str, float]]
 
 
 def truth(folder: Path) -> dict[str, dict[str, Truth]]:
-    """How wide the side chain of each class is when it is slower, and by how much it then is; once for each machine."""
+    """How wide the side chain of each class is when it is slower, and by how much it then is; once for each kind of machine."""
     truths = json.loads(TRUTH.read_text(encoding="utf-8")) if TRUTH.exists() else {}
     if machine().slug in truths:
         return truths
@@ -274,7 +274,13 @@ WHERES = [told({"loaded": loaded, "threads": threads}) for loaded in (False, Tru
 def told_rows(trials: list[dict], truths: dict[str, dict[str, Truth]]) -> list[dict]:
     """The programs of all trials, each with its trial's circumstances and its class's truth on that machine."""
     return [
-        {**row, "loaded": one["loaded"], "where": told(one), "truth": truths[one["machine"]][row["class"]]}
+        {
+            **row,
+            "loaded": one["loaded"],
+            "where": told(one),
+            "machine": one["machine"],
+            "truth": truths[one["machine"]][row["class"]],
+        }
         for one in trials
         for row in one["rows"]
     ]
@@ -301,7 +307,7 @@ def report(trials: list[dict], truths: dict[str, dict[str, Truth]]) -> tuple[str
     head += (
         f"{seconds:.1f} s on average, a slower one {slower:.1f} s; memory, which a comparison judges too, is not in it."
     )
-    flat = sorted({row["class"] for row in rows if not rises(row["truth"])})
+    flat = sorted({f"{row['class']} ({row['machine']})" for row in rows if not rises(row["truth"])})
     head += f" More work is not more time, so that power is not told, in {', '.join(flat) or 'no class'}."
     lines = [
         f"{len(trials)} trials of {len(CLASSES)} programs; {', '.join(sorted({one['machine'] for one in trials}))}.",
@@ -361,10 +367,10 @@ def power(trials: list[dict], truths: dict[str, dict[str, Truth]], to: Path) -> 
     rows = told_rows(trials, truths)
     hues = dict(zip(WHERES, COLOURS, strict=False))
     for kind, panel in zip(CLASSES, panels, strict=True):
-        for where, colour in hues.items():
+        for (where, colour), on in itertools.product(hues.items(), sorted({row["machine"] for row in rows})):
             red = defaultdict(list)
             for row in rows:
-                if row["share"] and (row["class"], row["where"]) == (kind.name, where):
+                if row["share"] and (row["class"], row["where"], row["machine"]) == (kind.name, where, on):
                     red[100 * row["truth"][str(row["share"])]["true"]].append(row["verdict"] == "regressed")
             points = sorted((true, 100 * statistics.fmean(found)) for true, found in red.items())
             panel.plot(*zip(*points, strict=True) if points else ([], []), "o-", color=colour, markersize=3)
@@ -380,7 +386,7 @@ def main() -> int:
     given = parser.parse_args()
     start = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="kdbench-gate-") as scratch:
-        truths = truth(Path(scratch))
+        truths = truth(Path(scratch)) if given.trials else json.loads(TRUTH.read_text(encoding="utf-8"))
         trials = [json.loads(line) for line in TRIALS.read_text().splitlines()] if TRIALS.exists() else []
         trials = [one for one in trials if one.get("rule") == RULE]
         TRIALS.write_text("".join(json.dumps(one) + "\n" for one in trials), encoding="utf-8")

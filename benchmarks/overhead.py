@@ -42,6 +42,8 @@ from kdbench.machine import libraries, machine
 HERE = Path(__file__).parent
 LIMIT, OVERALL = 0.03, 0.01
 WARMUP = 5
+FEWEST = 6
+"""Pairs whose order statistics have an interval of 95 % for their median."""
 BESIDE = 5
 """Pairs beside which the Python runner and pytest-benchmark are timed too."""
 
@@ -180,30 +182,38 @@ def table(result: dict[str, object]) -> str:
         )
     lines += [
         "",
-        f"Geometric mean of the ratios: {result['overall']:.4f}. The last two columns: medians of {BESIDE} ratios.",
+        f"Geometric mean of the ratios: {result['overall']:.4f}. A ratio is the median of the pairs' ratios, not the ratio of the two",
+        f"medians beside it. The last two columns: medians of {BESIDE} ratios, which neighbours move.",
     ]
     return "\n".join(lines) + "\n"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--pairs", type=int, default=61, help="pairs of fresh processes for each program, at least 5")
+    parser.add_argument(
+        "--pairs", type=int, default=61, help=f"pairs of fresh processes for each program, at least {FEWEST}"
+    )
     parser.add_argument("--more", action="store_true", help="add pairs to the programs whose intervals are too wide")
     parser.add_argument("--out", type=Path, default=HERE / "results", help="where overhead.json and overhead.md go")
     given = parser.parse_args()
-    if given.pairs < BESIDE:
-        parser.error(f"--pairs: at least {BESIDE}")
+    if given.pairs < FEWEST:
+        parser.error(f"--pairs: at least {FEWEST}")
     found = given.out / "overhead.json"
     here = machine()
-    earlier = json.loads(found.read_text(encoding="utf-8")) if given.more else {"machine": here.slug, "programs": []}
-    if earlier["machine"] != here.slug:
-        parser.error(f"--more: {found} is of {earlier['machine']}, and this is {here.slug}")
-    known = {one["program"]: one for one in earlier["programs"]}
+    made = {"machine": here.slug, "libraries": libraries(), "warmup": WARMUP}
+    known = {}
+    if given.more:
+        if not found.exists():
+            parser.error(f"--more: there is no {found} to add to")
+        earlier = json.loads(found.read_text(encoding="utf-8"))
+        if (other := {key: earlier.get(key) for key in made}) != made:
+            parser.error(f"--more: {found} is of {other}, and this would be of {made}")
+        known = {(one["program"], one["runs"]): one for one in earlier["programs"]}
     bare = compiled(HERE, ("bare.cpp",), "bare")
     with tempfile.TemporaryDirectory(prefix="kdbench-overhead-") as scratch:
         rows = []
         for size in SIZES:
-            before = known.get(size.name)
+            before = known.get((size.name, size.runs))
             times = before["ns"] if before else {BARE: [], RUNNER: [], PYTHON: [], PYTEST: []}
             if before is None or before["high"] - before["low"] >= LIMIT:
                 compare(size, given.pairs, bare, Path(scratch), times)
@@ -213,9 +223,8 @@ def main() -> int:
         "claim": "the median that kdbench reports is within 3 % of a bare loop's, with an interval narrower than 3 %, and"
         " within 1 % in the geometric mean over programs",
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "machine": here.slug,
+        **made,
         "cores": here.cores,
-        "libraries": libraries(),
         "overall": overall,
         "programs": rows,
     }

@@ -52,7 +52,8 @@ def test_a_program_runs_for_as_long_as_it_is_asked_to(tiny_program):
     protocol = QUICK.model_copy(update={"sustained_s": 0.3})
     made = measure_sustained(Host("host", "native"), SpeedProgram(tiny_program.path, tiny_program.inputs), protocol)
     assert made.runs > 20
-    assert 0.05e9 < made.began[-1] < 0.3e9
+    assert made.began[-2] < 0.3e9
+    assert made.began[-1] > 0.05e9
     assert len(over_time(made)) <= WINDOWS
 
 

@@ -5,7 +5,7 @@
 is a suite of twelve programs, compared with itself: convolutional networks of about 10 us to 100 ms and a perceptron
 whose weights fit no cache, fp32 and int8, on one thread or two. Eleven new programs have the structure of the base's and
 other weights; one has been widened until it takes about 0.5, 1, 2 or 5 % longer (the true ratios on each kind of
-machine, measured over ten processes, are in ``results/gate-truth.json``): each program by each share once in 48 trials. In half of the trials
+machine, measured over twenty processes, are in ``results/gate-truth.json``): each program by each share once in 48 trials. In half of the trials
 another process keeps a core busy. All are judged by ``slowdown.judge`` as in a comparison. 55 trials have 605 unchanged
 programs.
 
@@ -40,7 +40,7 @@ from torch import nn
 from kdbench.catalog import load
 from kdbench.devices.host import host
 from kdbench.machine import libraries, machine
-from kdbench.measures.duel import BLOCK_NS, Duellists, Together, block_medians, bout
+from kdbench.measures.duel import BLOCK_NS, Duellists, Together, block_quartiles, bout
 from kdbench.papers.looks import COLOURS, entry
 from kdbench.papers.sheet import blank, finish, grid, save, settings
 from kdbench.slowdown import BOUTS, judge, slowdown_of
@@ -48,11 +48,11 @@ from kdbench.spec import Protocol
 
 HERE = Path(__file__).parent / "results"
 TRIALS, TRUTH = HERE / "gate.jsonl", HERE / "gate-truth.json"
-RULE = 3
+RULE = 4
 """Raised with what decides verdicts, in ``slowdown`` and ``duel``: trials of another rule say nothing of it."""
 
 SHARES = (0.005, 0.01, 0.02, 0.05)
-LONG = 10
+LONG = 20
 
 
 @dataclass(frozen=True)
@@ -175,11 +175,11 @@ def truth(folder: Path) -> dict[str, dict[str, Truth]]:
 
 
 class Recorded:
-    """The host, the blocks of base, new and base again of every job that it ran, and its seconds, by base program."""
+    """The host, what base, new and base again took in every job that it ran, in ns, and its seconds, by base program."""
 
     def __init__(self) -> None:
         self._host = host()
-        self.blocks: dict[Path, list[list[np.ndarray]]] = defaultdict(list)
+        self.samples: dict[Path, list[list[np.ndarray]]] = defaultdict(list)
         self.seconds: dict[Path, float] = defaultdict(float)
 
     def run(self, job):
@@ -187,9 +187,7 @@ class Recorded:
         result = self._host.run(job)
         base = next(one.path for one in job.programs if one.name == "base")
         self.seconds[base] += time.perf_counter() - start
-        self.blocks[base].append(
-            [block_medians(result.samples[name], BLOCK_NS) for name in ("base", "new", "base again")]
-        )
+        self.samples[base].append([result.samples[name] for name in ("base", "new", "base again")])
         return result
 
 
@@ -212,9 +210,9 @@ def trial(number: int, widths: dict[str, Truth], folder: Path) -> dict:
             busy.wait()
     rows = []
     for of in CLASSES:
-        one, found = judged[of.name], device.blocks[duels[of.name].base]
-        base, new = (np.concatenate([blocks[side] for blocks in found[:BOUTS]]) for side in (0, 1))  # for other rules
-        bouts = [bout(blocks) for blocks in found]
+        one, found = judged[of.name], device.samples[duels[of.name].base]
+        base, new = (np.concatenate([taken[side] for taken in found[:BOUTS]]) for side in (0, 1))  # for other rules
+        bouts = [bout([block_quartiles(each, BLOCK_NS) for each in taken]) for taken in found]
         rows.append(
             {
                 "class": of.name,
@@ -225,7 +223,10 @@ def trial(number: int, widths: dict[str, Truth], folder: Path) -> dict:
                 "bouts": one.slowdown.bouts,
                 "us": one.slowdown.base_ns / 1e3,
                 "seconds": device.seconds[duels[of.name].base],
-                "each": [[round(each.moved, 6), round(each.still, 6)] for each in bouts],
+                "each": [
+                    [round(value, 6) for read in (each.by_rounds, each.by_fast) for value in (read.moved, read.still)]
+                    for each in bouts
+                ],
                 "median": [float(np.median(base)), float(np.median(new))],
                 "mean": [float(base.mean()), float(new.mean())],
                 "u": float(mannwhitneyu(new, base, alternative="greater").pvalue),

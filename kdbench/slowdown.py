@@ -26,7 +26,7 @@ from scipy import special
 from kdbench import stats
 from kdbench.allowance import EFFECT
 from kdbench.errors import StageError
-from kdbench.measures.duel import BLOCK_NS, LEAST_ROUNDS, ROUNDS
+from kdbench.measures.duel import LEAST_ROUNDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -44,6 +44,9 @@ FIRST, BOUTS, MOST = 3, 5, 15
 
 NOISY = 0.02
 """What no change at all may reach (``floor``) before nothing can be said."""
+
+BRIEF_NS = 150_000_000
+"""How long the least rounds of each program may take in a process that is fought only against being ``noisy``."""
 
 Said = Literal["ok", "regressed", "improved", "inconclusive", "noisy", "incomparable"]
 
@@ -81,9 +84,15 @@ class Judged:
 
 
 def slowdown_of(bouts: Sequence[Bout], effect: float = EFFECT) -> Slowdown:
-    """What at least two bouts say together: means of log ratios, Student's t over processes."""
-    moved = np.array([one.moved for one in bouts])
-    still = np.array([one.still for one in bouts])
+    """What at least two bouts say together: means of log ratios, Student's t over processes.
+
+    They are read in the way by which the two copies of base differ less. That is no choice among answers: what the
+    copies differ by says nothing of whether new is over or under both.
+    """
+    readings = ([one.by_rounds for one in bouts], [one.by_fast for one in bouts])
+    steadier = min(readings, key=lambda read: sum(one.still**2 for one in read))
+    moved = np.array([one.moved for one in steadier])
+    still = np.array([one.still for one in steadier])
     n = len(bouts)
     zero = np.zeros(n)
     interval = stats.paired_t(moved, zero)
@@ -192,7 +201,7 @@ def _open(word: Said, one: Slowdown) -> bool:
 
     What would be ``noisy`` now and not after ``MOST`` processes goes on too, where they take no longer than they must.
     """
-    brief = max(one.base_ns, one.new_ns) * LEAST_ROUNDS <= ROUNDS * BLOCK_NS
+    brief = max(one.base_ns, one.new_ns) * LEAST_ROUNDS <= BRIEF_NS
     if word == "inconclusive" and brief and one.floor > max(NOISY, one.asked) >= one.least:
         return True
     if word == "improved" or max(one.high, -one.low, one.floor) <= one.asked:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from kdbench.measures.duel import Bout, Duellists, Together
+from kdbench.measures.duel import Bout, Duellists, Reading, Together
 from kdbench.slowdown import BOUTS, FIRST, LEVEL, LOOK, MOST, judge, slowdown_of, verdicts
 from kdbench.spec import Protocol
 
@@ -13,7 +13,8 @@ NOTHING = np.zeros((3, 1))
 
 def made(moved, still=None):
     still = np.zeros(len(moved)) if still is None else still
-    return [Bout(float(m), float(s), 1e5, 1e5 * float(np.exp(m)), NOTHING) for m, s in zip(moved, still, strict=True)]
+    read = [Reading(float(m), float(s)) for m, s in zip(moved, still, strict=True)]
+    return [Bout(one, one, 1e5, 1e5 * float(np.exp(one.moved)), NOTHING) for one in read]
 
 
 def noise(generator, n=BOUTS, sd=0.0015):
@@ -28,6 +29,14 @@ def test_a_slowdown_has_a_share_an_interval_and_a_floor():
     assert found.floor == pytest.approx(3.3649 * np.sqrt(0.75 * 0.8e-6 / 5), rel=1e-3)  # t of 5 degrees at 99 %
     assert found.least == pytest.approx(2.6025 * np.sqrt(0.75 * 0.8e-6 / MOST), rel=1e-3)
     assert found.effect == 0.005
+
+
+def test_bouts_are_read_in_the_way_in_which_copies_differ_less():
+    steady, loose = made([0.01, 0.012, 0.011], [0.001, -0.002, 0.001]), made([0.05, 0.0, 0.02], [0.01, 0.0, 0.0])
+    mixed = [replace(one, by_fast=other.by_fast) for one, other in zip(steady, loose, strict=True)]
+    other = [replace(one, by_rounds=two.by_rounds) for one, two in zip(steady, loose, strict=True)]
+    assert slowdown_of(mixed) == slowdown_of(steady)
+    assert slowdown_of(other).share == slowdown_of(steady).share != slowdown_of(loose).share
 
 
 def test_no_change_at_all_is_hardly_ever_called_one():
@@ -147,7 +156,7 @@ def test_a_duel_that_more_processes_would_not_decide_is_given_up(fought):
     assert blurred["new"].slowdown.effect == blurred["new"].slowdown.floor > 0.005
 
 
-@pytest.mark.parametrize(("apart", "ms", "asked"), [(0.022, 2, 8), (0.022, 20, BOUTS), (0.06, 2, BOUTS)])
+@pytest.mark.parametrize(("apart", "ms", "asked"), [(0.022, 16, 8), (0.022, 17, BOUTS), (0.06, 16, BOUTS)])
 def test_what_more_processes_would_keep_from_being_noisy_goes_on_where_they_are_brief(fought, apart, ms, asked):
     def script(_name, seed, _rng):
         [one] = made([0.8 * apart * (-1) ** seed], [apart * (-1) ** seed])
@@ -186,14 +195,16 @@ SCALES = (0.0005, 0.001, 0.002, 0.004, 0.022, 0.069)
 def test_looking_after_every_process_calls_no_more_programs_slower_than_one_look_may(tmp_path, tails):
     """2,000 comparisons of six programs of which none changed: in 1 % at most a second look is asked for."""
     generator = np.random.default_rng(5)
-    drawn = generator.standard_normal if tails == "gaussian" else lambda n: generator.standard_t(3, n)
+    drawn = generator.standard_normal if tails == "gaussian" else lambda shape: generator.standard_t(3, shape)
     seconds = []
 
     def script(name, seed, _rng):
         if seed >= MOST:
             seconds.append(name)
-        moved, still = float(name) * drawn(2)
-        return made([np.sqrt(0.75) * moved], [still])[0]
+        by_rounds, by_fast = (
+            made([np.sqrt(0.75) * moved], [still])[0].by_rounds for moved, still in float(name) * drawn((2, 2))
+        )
+        return replace(made([0.0])[0], by_rounds=by_rounds, by_fast=by_fast)
 
     (tmp_path / "base").touch()
     for scale in SCALES:

@@ -1,12 +1,17 @@
 """Duels: a base program and a new one run side by side, so that what disturbs one disturbs the other.
 
-A time of another minute or process says little of small changes; two programs in one process, run in turns of a few
-milliseconds, say much. A bout is one fresh process: base, new and a second copy of base, loaded in random order, run in
-rounds of one block each in random order. What a bout says is the logarithm of new over base, each by the tenth
-percentile of its blocks: what else runs here only ever adds time, so that fast blocks are the ones that it left alone.
-(Six busy processes on two cores: two copies of a program of 8 ms differ between processes by 0.8 % so, standard
-deviation, and by 13 to 45 % by medians.) New is held against both copies of base; what one copy is over the other says
-what this machine makes of no change.
+A time of another minute or process says little of small changes; two programs in one process, run in turns of a
+millisecond, say much. A bout is one fresh process: base, new and a second copy of base, loaded in random order, run in
+rounds of one block each in random order, a block standing for itself by the lower quartile of its runs. New is held
+against both copies of base; what one copy is over the other says what this machine makes of no change.
+
+A bout is read twice, as logarithms of new over base. By rounds: the median of what each round says, since a machine
+whose speed changes from second to second (another guest on its core) was as fast for all blocks of a round. By the
+tenth percentile of each program's blocks: what takes the processor away for a while (more work than cores) only adds
+time to the blocks it meets, which fast ones are not. Which reading is the steadier one, the copies of base say over all
+bouts.
+(Copies of programs of 6 us to 15 ms, twenty processes each on two cores among such guests: 0.9 % apart by rounds, 1.7 %
+by fast blocks, standard deviations; with six busy processes, a program of 0.4 ms: 3.9 % and 1.4 %.)
 """
 
 from __future__ import annotations
@@ -33,16 +38,13 @@ if TYPE_CHECKING:
 FAST = 0.1
 """The share of blocks that are taken to be as fast as the one that stands for a program, or faster."""
 
-BLOCK_NS = 3_000_000
+BLOCK_NS = 1_000_000
 """How long a program runs before it is another's turn; at least one inference."""
 
-ROUNDS = 15
-"""Blocks of each program in a bout; fewer, but at least ``LEAST_ROUNDS``, of what takes longer than a block.
+ROUNDS = 45
+"""Blocks of each program in a bout; fewer, but at least ``LEAST_ROUNDS``, of what takes longer than a block."""
 
-Twice as many say no more: what differs from process to process is where things lie, and that stays.
-"""
-
-LEAST_ROUNDS = 5
+LEAST_ROUNDS = 9
 
 LARGE = 2**23
 """Bytes of a program from which on what is allocated, packed weights above all, lies in huge pages: which small ones a
@@ -69,16 +71,22 @@ class Duellists:
 
 
 @dataclass(frozen=True, slots=True)
-class Bout:
-    """What one process says: log(new / base), log(base again / base), and what stands for base and new in ns.
-
-    What stands for base is the geometric mean of its two copies.
-
-    ``blocks``: the median of each block in ns, float64 [3, rounds]: base, new, base again.
-    """
+class Reading:
+    """``moved``: log(new / base), base being the geometric mean of its copies; ``still``: log(base again / base)."""
 
     moved: float
     still: float
+
+
+@dataclass(frozen=True, slots=True)
+class Bout:
+    """What one process says, read by rounds and by fast blocks, and what stands for base and new in ns (fast blocks).
+
+    ``blocks``: the lower quartile of each block in ns, float64 [3, rounds]: base, new, base again.
+    """
+
+    by_rounds: Reading
+    by_fast: Reading
     base_ns: float
     new_ns: float
     blocks: NDArray[np.float64]
@@ -178,7 +186,7 @@ def _shuffled(names: list[str], seed: int) -> list[str]:
 def _blocks(
     device: Device, paths: Mapping[str, Path], duellists: Duellists, seed: int, protocol: spec.Protocol
 ) -> dict[str, NDArray[np.float64]]:
-    """The block medians of each program in ns, by its name in ``paths``, all of them run in one fresh process."""
+    """What stands for each block of each program in ns, by its name in ``paths``, all run in one fresh process."""
     names = _shuffled(list(paths), seed)
     step = Interleave(
         programs=tuple(names),
@@ -201,24 +209,26 @@ def _blocks(
         timeout_s=protocol.timeout_seconds,
     )
     samples = device.run(job).samples
-    return {name: block_medians(samples[name], BLOCK_NS) for name in paths}
+    return {name: block_quartiles(samples[name], BLOCK_NS) for name in paths}
 
 
 def bout(blocks: list[NDArray[np.float64]]) -> Bout:
-    """What the blocks of base, new and base again say: medians in ns, [rounds] each; a round is a block of each."""
+    """What the blocks of base, new and base again say, in ns, [rounds] each; a round is a block of each."""
     rounds = min(len(each) for each in blocks)
     table = np.stack([each[:rounds] for each in blocks])
-    first, new, again = (float(fast) for fast in np.quantile(table, FAST, axis=1))
-    base = math.sqrt(first * again)
-    return Bout(math.log(new / base), math.log(again / first), base, new, table)
+    first, new, again = np.log(table)
+    by_rounds = Reading(float(np.median(new - (first + again) / 2)), float(np.median(again - first)))
+    first, new, again = np.log(np.quantile(table, FAST, axis=1))
+    by_fast = Reading(float(new - (first + again) / 2), float(again - first))
+    return Bout(by_rounds, by_fast, math.exp((first + again) / 2), math.exp(new), table)
 
 
-def block_medians(samples: NDArray[np.int64], block_ns: int) -> NDArray[np.float64]:
-    """The median of every block of samples [runs] in ns: a block ends with the run that fills ``block_ns``."""
+def block_quartiles(samples: NDArray[np.int64], block_ns: int) -> NDArray[np.float64]:
+    """The lower quartile of every block of samples [runs] in ns: a block ends with the run that fills ``block_ns``."""
     filled = np.cumsum(samples)
-    medians, start, before = [], 0, 0
+    quartiles, start, before = [], 0, 0
     while start < len(samples):
         end = int(np.searchsorted(filled, before + block_ns)) + 1
-        medians.append(float(np.median(samples[start:end])))
+        quartiles.append(float(np.quantile(samples[start:end], 0.25)))
         start, before = end, int(filled[min(end, len(samples)) - 1])
-    return np.array(medians, dtype=np.float64)
+    return np.array(quartiles, dtype=np.float64)

@@ -2,25 +2,34 @@ import numpy as np
 import pytest
 
 from kdbench.devices.host import host
-from kdbench.measures.duel import Apart, Duellists, Together, block_medians, bout
+from kdbench.measures.duel import Apart, Duellists, Together, block_quartiles, bout
 from kdbench.spec import Protocol
 
 
 def test_blocks_end_with_the_run_that_fills_them():
     samples = np.array([4, 5, 6, 20, 1, 1, 1], dtype=np.int64)
-    assert block_medians(samples, 10).tolist() == [5.0, 20.0, 1.0]
-    assert block_medians(samples, 1).tolist() == samples.tolist()
-    assert block_medians(samples[:0], 10).tolist() == []
+    assert block_quartiles(samples, 10).tolist() == [4.5, 20.0, 1.0]
+    assert block_quartiles(samples, 1).tolist() == samples.tolist()
+    assert block_quartiles(samples[:0], 10).tolist() == []
 
 
-def test_a_bout_goes_by_fast_blocks_which_nothing_disturbed():
+def test_by_rounds_a_speed_that_changes_between_rounds_is_no_difference():
+    speed = np.array([1.0] * 4 + [1.7] * 7)  # new was in the fast spell less often
+    base, new = 100.0 * speed, 102.0 * speed
+    new[3] *= 1.7
+    read = bout([base, new, 99.0 * speed]).by_rounds
+    assert read.moved == pytest.approx(np.log(1.02) - np.log(0.99) / 2)
+    assert read.still == pytest.approx(np.log(0.99))
+
+
+def test_by_fast_blocks_what_disturbs_some_is_no_difference():
     base = np.array([100.0] * 8 + [250.0] * 3)
     new = np.array([900.0] * 6 + [102.0] * 5 + [1.0])  # disturbed more often; the last block has no pair
     told = bout([base, new, base[::-1] * 0.99])
-    assert told.moved == pytest.approx(np.log(1.02) - np.log(0.99) / 2)  # held against both copies of base
-    assert told.still == pytest.approx(np.log(0.99))
+    assert told.by_fast.moved == pytest.approx(np.log(1.02) - np.log(0.99) / 2)  # held against both copies of base
+    assert told.by_fast.still == pytest.approx(np.log(0.99))
     assert told.blocks.shape == (3, 11)
-    assert (told.base_ns, told.new_ns) == (pytest.approx(100 * np.sqrt(0.99)), 102.0)
+    assert (told.base_ns, told.new_ns) == pytest.approx((100 * np.sqrt(0.99), 102.0))
 
 
 class Recorded:

@@ -275,11 +275,11 @@ def told_rows(trials: list[dict], truths: dict[str, dict[str, Truth]]) -> list[d
     ``true``: as measured long, 0 if unchanged; ``slower``: the share that this is nearest to.
     """
     rows = []
-    for one, row in ((one, row) for one in trials for row in one["rows"]):
-        true = truths[one["machine"]][row["class"]][str(row["share"])]["true"] if row["share"] else 0.0
-        slower = nearest(true) if row["share"] else 0.0
+    for one in trials:
         where = {"loaded": one["loaded"], "where": told(one), "machine": one["machine"]}
-        rows.append({**row, **where, "true": true, "slower": slower})
+        for row in one["rows"]:
+            true = truths[one["machine"]][row["class"]][str(row["share"])]["true"] if row["share"] else 0.0
+            rows.append({**row, **where, "true": true, "slower": nearest(true) if row["share"] else 0.0})
     return rows
 
 

@@ -328,11 +328,7 @@ def report(trials: list[dict], truths: dict[str, dict[str, Truth]]) -> tuple[str
             f"| {share:.1%} | {true:+.2%} | {where} | {share_of(red[0])} | {share_of(red[1])} | {open_} | {rest} |"
         )
     for share, least, parts in ((0.02, 0.95, (True, False)), (0.01, 0.90, (True,))):
-        red = [
-            row["verdict"] == "regressed"
-            for row in rows
-            if row["slower"] == share and (row["us"] >= 100) in parts
-        ]
+        red = [row["verdict"] == "regressed" for row in rows if row["slower"] == share and (row["us"] >= 100) in parts]
         holds &= sum(red) >= least * len(red)
     lines += ["", "![power by class](gate-power.svg)", ""]
     lines += ["| rule | machine | false alarms | 0.5 % | 1 % | 2 % | 5 % |", "|---|---|---:|---:|---:|---:|---:|"]

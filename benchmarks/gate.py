@@ -40,7 +40,7 @@ from torch import nn
 from kdbench.catalog import load
 from kdbench.devices.host import host
 from kdbench.machine import libraries, machine
-from kdbench.measures.duel import BLOCK_NS, Duellists, Together, block_quartiles, bout
+from kdbench.measures.duel import Duellists, Together, bout
 from kdbench.papers.looks import COLOURS, entry
 from kdbench.papers.sheet import blank, finish, grid, save, settings
 from kdbench.slowdown import BOUTS, judge, slowdown_of
@@ -48,7 +48,7 @@ from kdbench.spec import Protocol
 
 HERE = Path(__file__).parent / "results"
 TRIALS, TRUTH = HERE / "gate.jsonl", HERE / "gate-truth.json"
-RULE = 4
+RULE = 5
 """Raised with what decides verdicts, in ``slowdown`` and ``duel``: trials of another rule say nothing of it."""
 
 SHARES = (0.005, 0.01, 0.02, 0.05)
@@ -153,7 +153,7 @@ Truth = dict[str, dict[str, float]]
 
 def truth(folder: Path) -> dict[str, dict[str, Truth]]:
     """How wide the side chain of each class is when it is slower, and by how much it then is; once for each kind of machine."""
-    truths = json.loads(TRUTH.read_text(encoding="utf-8")) if TRUTH.exists() else {}
+    truths = known_truths()
     if machine().slug in truths:
         return truths
     found: dict[str, Truth] = {}
@@ -168,8 +168,15 @@ def truth(folder: Path) -> dict[str, dict[str, Truth]]:
             found[of.name][str(share)] = {"hidden": hidden, "true": true}
             print(f"{of.name}: {hidden} units are {true:+.2%}", flush=True)
     truths[machine().slug] = found
-    TRUTH.write_text(json.dumps(truths, indent=1) + "\n", encoding="utf-8")
+    text = json.dumps({"rule": RULE, "processes": LONG, "machines": truths}, indent=1)
+    TRUTH.write_text(text + "\n", encoding="utf-8")
     return truths
+
+
+def known_truths() -> dict[str, dict[str, Truth]]:
+    """By machine, what was measured as it is measured now."""
+    known = json.loads(TRUTH.read_text(encoding="utf-8")) if TRUTH.exists() else {}
+    return known["machines"] if (known.get("rule"), known.get("processes")) == (RULE, LONG) else {}
 
 
 class Recorded:
@@ -210,7 +217,7 @@ def trial(number: int, widths: dict[str, Truth], folder: Path) -> dict:
     for of in CLASSES:
         one, found = judged[of.name], device.samples[duels[of.name].base]
         base, new = (np.concatenate([taken[side] for taken in found[:BOUTS]]) for side in (0, 1))  # for other rules
-        bouts = [bout([block_quartiles(each, BLOCK_NS) for each in taken]) for taken in found]
+        bouts = [bout(taken) for taken in found]
         rows.append(
             {
                 "class": of.name,
@@ -243,7 +250,7 @@ def nearest(true: float) -> float | None:
 
 def rules(trials: list[dict], truths: dict[str, dict[str, Truth]]) -> dict[str, list[tuple[str, float | None, bool]]]:
     """What each rule says of every program: under what, how much slower it is (0 if unchanged), called slower or not."""
-    said: dict[str, list[tuple[str, float, bool]]] = defaultdict(list)
+    said: dict[str, list[tuple[str, float | None, bool]]] = defaultdict(list)
     stored: dict[tuple, dict] = {}
     for one in trials:
         for row in told_rows([one], truths):
@@ -380,7 +387,7 @@ def main() -> int:
     given = parser.parse_args()
     start = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="kdbench-gate-") as scratch:
-        truths = truth(Path(scratch)) if given.trials else json.loads(TRUTH.read_text(encoding="utf-8"))
+        truths = truth(Path(scratch)) if given.trials else known_truths()
         trials = [json.loads(line) for line in TRIALS.read_text().splitlines()] if TRIALS.exists() else []
         trials = [one for one in trials if one.get("rule") == RULE]
         TRIALS.write_text("".join(json.dumps(one) + "\n" for one in trials), encoding="utf-8")

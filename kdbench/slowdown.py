@@ -100,11 +100,12 @@ def slowdown_of(bouts: Sequence[Bout], effect: float = EFFECT) -> Slowdown:
     # Copies of one program differ by nothing but noise, so that their mean is known, and the squares have n degrees.
     # New is held against the mean of both, which varies by three quarters of what one copy does against the other.
     error = math.sqrt(0.75 * float(np.mean(still**2)))
-    floor, least = (math.expm1(float(special.stdtrit(of, 0.99)) * error / math.sqrt(of)) for of in (n, max(n, MOST)))
+    # The reading whose copies differ less is one of two: half of the level each.
+    floor, least = (math.expm1(float(special.stdtrit(of, 0.995)) * error / math.sqrt(of)) for of in (n, max(n, MOST)))
     return Slowdown(
         bouts=n,
-        base_ns=float(np.median([one.base_ns for one in bouts])),
-        new_ns=float(np.median([one.new_ns for one in bouts])),
+        base_ns=float(np.median([one.base_ns for one in steadier])),
+        new_ns=float(np.median([one.new_ns for one in steadier])),
         share=math.expm1(interval.estimate),
         low=math.expm1(interval.low),
         high=math.expm1(interval.high),

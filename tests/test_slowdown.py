@@ -8,13 +8,11 @@ from kdbench.measures.duel import Bout, Duellists, Reading, Together
 from kdbench.slowdown import BOUTS, FIRST, LEVEL, LOOK, MOST, judge, slowdown_of, verdicts
 from kdbench.spec import Protocol
 
-NOTHING = np.zeros((3, 1))
-
 
 def made(moved, still=None):
     still = np.zeros(len(moved)) if still is None else still
-    read = [Reading(float(m), float(s)) for m, s in zip(moved, still, strict=True)]
-    return [Bout(one, one, 1e5, 1e5 * float(np.exp(one.moved)), NOTHING) for one in read]
+    read = [Reading(float(m), float(s), 1e5, 1e5 * float(np.exp(m))) for m, s in zip(moved, still, strict=True)]
+    return [Bout(one, one) for one in read]
 
 
 def noise(generator, n=BOUTS, sd=0.0015):
@@ -26,8 +24,8 @@ def test_a_slowdown_has_a_share_an_interval_and_a_floor():
     assert found.share == pytest.approx(0.01, rel=1e-2)
     assert found.low < found.share < found.high
     assert found.p < 1e-4 < 0.5 < found.p_faster
-    assert found.floor == pytest.approx(3.3649 * np.sqrt(0.75 * 0.8e-6 / 5), rel=1e-3)  # t of 5 degrees at 99 %
-    assert found.least == pytest.approx(2.6025 * np.sqrt(0.75 * 0.8e-6 / MOST), rel=1e-3)
+    assert found.floor == pytest.approx(4.0321 * np.sqrt(0.75 * 0.8e-6 / 5), rel=1e-3)  # t of 5 degrees at 99.5 %
+    assert found.least == pytest.approx(2.9467 * np.sqrt(0.75 * 0.8e-6 / MOST), rel=1e-3)
     assert found.effect == 0.005
 
 
@@ -156,11 +154,12 @@ def test_a_duel_that_more_processes_would_not_decide_is_given_up(fought):
     assert blurred["new"].slowdown.effect == blurred["new"].slowdown.floor > 0.005
 
 
-@pytest.mark.parametrize(("apart", "ms", "asked"), [(0.022, 16, 8), (0.022, 17, BOUTS), (0.06, 16, BOUTS)])
+@pytest.mark.parametrize(("apart", "ms", "asked"), [(0.022, 16, 10), (0.022, 17, BOUTS), (0.06, 16, BOUTS)])
 def test_what_more_processes_would_keep_from_being_noisy_goes_on_where_they_are_brief(fought, apart, ms, asked):
     def script(_name, seed, _rng):
         [one] = made([0.8 * apart * (-1) ** seed], [apart * (-1) ** seed])
-        return replace(one, base_ns=ms * 1e6, new_ns=ms * 1e6)
+        read = replace(one.by_rounds, base_ns=ms * 1e6, new_ns=ms * 1e6)
+        return Bout(read, read)
 
     judged, fights = fought(script)
     assert fights == asked

@@ -5,13 +5,15 @@ millisecond, say much. A bout is one fresh process: base, new and a second copy 
 rounds of one block each in random order, a block standing for itself by the lower quartile of its runs. New is held
 against both copies of base; what one copy is over the other says what this machine makes of no change.
 
-A bout is read twice, as logarithms of new over base. By rounds: the median of what each round says, since a machine
-whose speed changes from second to second (another guest on its core) was as fast for all blocks of a round. By the
-tenth percentile of each program's blocks: what takes the processor away for a while (more work than cores) only adds
-time to the blocks it meets, which fast ones are not. Which reading is the steadier one, the copies of base say over all
-bouts.
-(Copies of programs of 6 us to 15 ms, twenty processes each on two cores among such guests: 0.9 % apart by rounds, 1.7 %
-by fast blocks, standard deviations; with six busy processes, a program of 0.4 ms: 3.9 % and 1.4 %.)
+A bout is read twice, as logarithms of new over base. By rounds: medians over rounds of what new is over each copy in
+the same round, since a machine whose speed changes from second to second (another guest on its core) was as fast for
+all blocks of most rounds. Each copy by itself: unchanged programs are then as often over as under it, however skewed
+their times are, as they are not against the mean of two. By the tenth percentile of each program's blocks: what takes
+the processor away for a while (more work than cores) only adds time to the blocks that it meets, and fast ones are
+those that it did not meet. Which reading is the steadier one, the copies of base say over all bouts. (Copies of
+programs of 6 us to 15 ms, twenty processes each on two cores among such guests, one thread and two, beside a busy
+process and without: 0.8 % apart by rounds, 1.8 % by fast blocks, geometric means of standard deviations; with six busy
+processes, a program of 0.4 ms: 3.9 % and 1.4 %.)
 """
 
 from __future__ import annotations
@@ -45,6 +47,10 @@ ROUNDS = 45
 """Blocks of each program in a bout; fewer, but at least ``LEAST_ROUNDS``, of what takes longer than a block."""
 
 LEAST_ROUNDS = 9
+"""A median of fewer rounds is much less sure; of programs so slow that they take long, see ``ENOUGH_NS``."""
+
+ENOUGH_NS = 500_000_000
+"""A program that has run for so long in a bout runs no more, however few its rounds."""
 
 LARGE = 2**23
 """Bytes of a program from which on what is allocated, packed weights above all, lies in huge pages: which small ones a
@@ -72,24 +78,23 @@ class Duellists:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """``moved``: log(new / base), base being the geometric mean of its copies; ``still``: log(base again / base)."""
+    """``moved``: log(new / base), base being the geometric mean of its copies; ``still``: log(base again / base).
+
+    ``base_ns``, ``new_ns``: what stands for base and new.
+    """
 
     moved: float
     still: float
+    base_ns: float
+    new_ns: float
 
 
 @dataclass(frozen=True, slots=True)
 class Bout:
-    """What one process says, read by rounds and by fast blocks, and what stands for base and new in ns (fast blocks).
-
-    ``blocks``: the lower quartile of each block in ns, float64 [3, rounds]: base, new, base again.
-    """
+    """What one process says, or three that stand for it, read by rounds and by fast blocks."""
 
     by_rounds: Reading
     by_fast: Reading
-    base_ns: float
-    new_ns: float
-    blocks: NDArray[np.float64]
 
 
 class Ground(Protocol):
@@ -138,7 +143,7 @@ class Together:
     def fight(self, duellists: Duellists, seed: int) -> Bout:
         """One bout in a fresh process."""
         paths = {_BASE: duellists.base, _NEW: duellists.new, _AGAIN: duellists.base}
-        return bout(list(_blocks(self.device, paths, duellists, seed, self.protocol).values()))
+        return bout(list(_samples(self.device, paths, duellists, seed, self.protocol).values()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +152,7 @@ class Apart:
 
     What a process differs by from another is then in every bout, and in what the copies of base say, so that intervals
     are as wide as that makes them; what differs between two runtimes' files by where they lie is not (``APART``).
+    Blocks of a round did not run together there, so that fast blocks are mostly the steadier reading.
     """
 
     base: Device
@@ -172,7 +178,7 @@ class Apart:
             _AGAIN: (self.base, duellists.base),
         }
         found = {
-            name: _blocks(sides[name][0], {name: sides[name][1]}, duellists, seed, self.protocol)[name]
+            name: _samples(sides[name][0], {name: sides[name][1]}, duellists, seed, self.protocol)[name]
             for name in _shuffled(list(sides), seed)
         }
         return bout([found[name] for name in sides])
@@ -183,10 +189,10 @@ def _shuffled(names: list[str], seed: int) -> list[str]:
     return order.sample(names, len(names))
 
 
-def _blocks(
+def _samples(
     device: Device, paths: Mapping[str, Path], duellists: Duellists, seed: int, protocol: spec.Protocol
-) -> dict[str, NDArray[np.float64]]:
-    """What stands for each block of each program in ns, by its name in ``paths``, all run in one fresh process."""
+) -> dict[str, NDArray[np.int64]]:
+    """What each run of each program took in ns, by its name in ``paths``, all run in one fresh process."""
     names = _shuffled(list(paths), seed)
     step = Interleave(
         programs=tuple(names),
@@ -195,7 +201,7 @@ def _blocks(
         warmup_ns=10_000_000,
         min_runs=LEAST_ROUNDS,
         min_ns=ROUNDS * BLOCK_NS,
-        max_ns=60_000_000_000,
+        max_ns=ENOUGH_NS,
         block_ns=BLOCK_NS,
         seed=seed,
     )
@@ -209,26 +215,33 @@ def _blocks(
         timeout_s=protocol.timeout_seconds,
     )
     samples = device.run(job).samples
-    return {name: block_quartiles(samples[name], BLOCK_NS) for name in paths}
+    return {name: samples[name] for name in paths}
 
 
-def bout(blocks: list[NDArray[np.float64]]) -> Bout:
-    """What the blocks of base, new and base again say, in ns, [rounds] each; a round is a block of each."""
-    rounds = min(len(each) for each in blocks)
-    table = np.stack([each[:rounds] for each in blocks])
-    first, new, again = np.log(table)
-    by_rounds = Reading(float(np.median(new - (first + again) / 2)), float(np.median(again - first)))
-    first, new, again = np.log(np.quantile(table, FAST, axis=1))
-    by_fast = Reading(float(new - (first + again) / 2), float(again - first))
-    return Bout(by_rounds, by_fast, math.exp((first + again) / 2), math.exp(new), table)
+def bout(samples: list[NDArray[np.int64]]) -> Bout:
+    """What the runs of base, new and base again in ns, [runs] each, say; a round is a block of each."""
+    told = [in_blocks(each, BLOCK_NS) for each in samples]
+    # A block's first runs find caches that others have filled, so as many runs stand for each program's.
+    runs = min(int(np.median([len(block) for block in blocks])) for blocks in told)
+    rounds = min(len(blocks) for blocks in told)
+    table = np.log([[np.quantile(block[:runs], 0.25) for block in blocks[:rounds]] for blocks in told])
+    first, new, again = table
+    over = float(np.median(new - first) + np.median(new - again)) / 2
+    by_rounds = _reading(over, float(np.median(again - first)), *np.median(table, axis=1))
+    first, new, again = np.quantile(table, FAST, axis=1)
+    return Bout(by_rounds, _reading(float(new - (first + again) / 2), float(again - first), first, new, again))
 
 
-def block_quartiles(samples: NDArray[np.int64], block_ns: int) -> NDArray[np.float64]:
-    """The lower quartile of every block of samples [runs] in ns: a block ends with the run that fills ``block_ns``."""
+def _reading(moved: float, still: float, first: float, new: float, again: float) -> Reading:
+    return Reading(moved, still, math.exp((first + again) / 2), math.exp(new))
+
+
+def in_blocks(samples: NDArray[np.int64], block_ns: int) -> list[NDArray[np.int64]]:
+    """Samples [runs] in ns, block by block: a block ends with the run that fills ``block_ns``."""
     filled = np.cumsum(samples)
-    quartiles, start, before = [], 0, 0
+    blocks, start, before = [], 0, 0
     while start < len(samples):
         end = int(np.searchsorted(filled, before + block_ns)) + 1
-        quartiles.append(float(np.quantile(samples[start:end], 0.25)))
+        blocks.append(samples[start:end])
         start, before = end, int(filled[min(end, len(samples)) - 1])
-    return np.array(quartiles, dtype=np.float64)
+    return blocks

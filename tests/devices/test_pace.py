@@ -43,7 +43,7 @@ def test_what_is_overdue_begins_at_once(either, tiny_program):
 
 def test_back_to_back_ends_with_its_time(either, tiny_program):
     series = either.run(pacing(tiny_program, runs=10**9, max_ns=30 * MS)).series["p"]
-    assert series.runs == len(series.taken) > 10
+    assert series.runs > 10
     ended = series.began + series.taken
     # The last but one ended before the time was over: how long the next waits for the processor no test can know.
     assert ended[-2] < 30 * MS
@@ -58,9 +58,9 @@ def test_of_a_long_series_so_many_are_kept_evenly_spread(native, tiny_program):
     assert series.runs == runs
     assert len(series.began) == len(series.taken) == MOST // 2 + 2
     assert (np.diff(series.began) > 0).all()
-    # As many lie between two that are kept early on as late: medians, for a busy machine may pause the process.
-    early, late = np.array_split(np.diff(series.began), 2)
-    assert 1 / 3 < np.median(early) / np.median(late) < 3
+    # Four of them lie between two that are kept, early on as late: medians, for a busy machine may pause the process.
+    for gaps in np.array_split(np.diff(series.began) / series.taken[:-1], 2):
+        assert 3 < np.median(gaps) < 40
 
 
 def test_the_python_runner_keeps_the_same_ones():

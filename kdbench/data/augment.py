@@ -1,4 +1,4 @@
-"""Augmentation of whole batches in memory, drawn from a given generator and nothing else."""
+"""Augmentation of whole batches in memory by numbers that are drawn before, from a given generator and nothing else."""
 
 from __future__ import annotations
 
@@ -13,52 +13,47 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def augment(inputs: Tensor, names: Sequence[str], padding: int, generator: torch.Generator) -> Tensor:
-    """A batch [B, C, H, W] of any type, with the named augmentations in their order; ``inputs`` stays as it is.
+def draw(names: Sequence[str], padding: int, count: int, generator: torch.Generator) -> list[Tensor]:
+    """The numbers by which ``count`` items are augmented, on the generator's device: a tensor [count, ...] a name.
 
-    ``crop``: each item padded with zeros by ``padding`` on every side and cut back to its size at a place of its own.
-    ``flip``: each item mirrored left to right with probability 1/2. The numbers drawn depend on the names, B and the
-    generator alone: the generator's device may differ from the batch's.
+    ``crop``: where each item is cut out of its padded self, rows and columns from its upper left, int64 [count, 2];
+    ``flip``: which items are mirrored, with probability 1/2, bool [count]. They depend on the names, the padding, the
+    count and the generator alone.
 
     Raises:
         ValueError: an unknown name.
     """
+    drawn = []
     for name in names:
         if name == "crop":
-            inputs = _crop(inputs, padding, generator)
+            shift = torch.randint(0, 2 * padding + 1, (2, count), generator=generator, device=generator.device)
+            drawn.append(shift.T)
         elif name == "flip":
-            inputs = _flip(inputs, generator)
+            drawn.append(torch.rand(count, generator=generator, device=generator.device) < 0.5)
         else:
             raise ValueError(f"unknown augmentation {name!r}; known: crop, flip")
+    return drawn
+
+
+def augment(inputs: Tensor, names: Sequence[str], padding: int, drawn: Sequence[Tensor]) -> Tensor:
+    """A batch [B, C, H, W] of any type, with the named augmentations in their order; ``inputs`` stays as it is.
+
+    ``crop``: each item padded with zeros by ``padding`` on every side and cut back to its size at a place of its own.
+    ``flip``: items mirrored left to right. ``drawn``: what ``draw`` drew, on the batch's device.
+    """
+    for name, numbers in zip(names, drawn, strict=True):
+        inputs = _crop(inputs, padding, numbers) if name == "crop" else flipped(inputs, numbers)
     return inputs
 
 
-def _crop(inputs: Tensor, padding: int, generator: torch.Generator) -> Tensor:
+def _crop(inputs: Tensor, padding: int, shift: Tensor) -> Tensor:
     batch, _, height, width = inputs.shape
-    shift = torch.randint(0, 2 * padding + 1, (2, batch), generator=generator, device=generator.device)
-    shift = sent(shift, inputs.device)
-    rows = shift[0, :, None] + torch.arange(height, device=inputs.device)
-    columns = shift[1, :, None] + torch.arange(width, device=inputs.device)
+    rows = shift[:, :1] + torch.arange(height, device=inputs.device)
+    columns = shift[:, 1:] + torch.arange(width, device=inputs.device)
     padded = functional.pad(inputs, (padding,) * 4)
     items = torch.arange(batch, device=inputs.device)[:, None, None]
     # The three indices stand around the channels' slice, so the channels come last and are moved back.
     return padded[items, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
-
-
-def sent(drawn: Tensor, device: torch.device) -> Tensor:
-    """What was drawn, on the device; from the host to a GPU without waiting for what that has still to do."""
-    if drawn.device.type == "cpu" and device.type == "cuda":
-        return drawn.pin_memory().to(device, non_blocking=True)
-    return drawn.to(device)
-
-
-def _flip(inputs: Tensor, generator: torch.Generator) -> Tensor:
-    return flipped(inputs, sent(heads(len(inputs), generator), inputs.device))
-
-
-def heads(count: int, generator: torch.Generator) -> Tensor:
-    """Which of so many items ``flip`` mirrors: bool [count]."""
-    return torch.rand(count, generator=generator, device=generator.device) < 0.5
 
 
 def flipped(inputs: Tensor, mirror: Tensor) -> Tensor:

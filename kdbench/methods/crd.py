@@ -38,7 +38,7 @@ class CRD(Method):
 
     Cost: the banks take 2 N D floats (51 MB for 50,000 items of 128, 1.3 GB for ImageNet). A step scores each anchor
     against a whole bank, two products of B N D, and picks 2 B (K + 1) of these scores. Rows picked first would be
-    2 B (K + 1) D floats, 1.1 GB at B = 64, whatever N. Negatives are drawn on the device, and nothing waits for it.
+    2 B (K + 1) D floats, 1.1 GB at B = 64, whatever N. Negatives are drawn on the device.
     """
 
     def __init__(

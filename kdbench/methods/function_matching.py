@@ -6,7 +6,6 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from kdbench.data.augment import sent
 from kdbench.methods.kd import soft_divergence
 from kdbench.methods.method import Batch, Method, Step
 from kdbench.methods.option import Temperature
@@ -33,7 +32,7 @@ class FunctionMatching(Method):
 
     def view(self, batch: Batch, generator: torch.Generator) -> Batch:
         """The items of the batch, each mixed with the one before it; the targets stay those of the first of both."""
-        share = sent(torch.rand(1, generator=generator), batch.inputs.device)
+        share = torch.rand(1, generator=generator).item()  # a number, which a kernel is given without a copy
         return replace(batch, inputs=share * batch.inputs + (1 - share) * batch.inputs.roll(1, 0))
 
     def losses(self, step: Step) -> dict[str, Tensor]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
 from scipy.special import log_softmax
 from torch.nn import functional
-
-from kdbench.data.augment import sent
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -18,6 +17,12 @@ if TYPE_CHECKING:
     from kdbench.data.dataset import Dataset
 
 _BINS = 15
+
+
+@cache
+def _there(numbers: tuple[float, ...], device: torch.device) -> Tensor:
+    """The numbers on the device, float32: sent once, since a copy for every batch is the host's work in every step."""
+    return torch.tensor(numbers, dtype=torch.float32, device=device)
 
 
 class Classification:
@@ -35,8 +40,7 @@ class Classification:
     def collate(self, dataset: Dataset, inputs: Tensor) -> Tensor:
         """Stored items [B, C, H, W] as ``(value / scale - mean) / std``, float32, contiguous, on the same device."""
         channels = (-1, *(1 for _ in dataset.shape[1:]))
-        numbers = sent(torch.tensor([dataset.mean, dataset.std], dtype=torch.float32), inputs.device)
-        mean, std = numbers[0].reshape(channels), numbers[1].reshape(channels)
+        mean, std = (_there(numbers, inputs.device).reshape(channels) for numbers in (dataset.mean, dataset.std))
         return ((inputs.to(torch.float32) / dataset.scale - mean) / std).contiguous()
 
     def loss(self, logits: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:

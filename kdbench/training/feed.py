@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from kdbench.data.augment import augment, flipped, heads, sent
+from kdbench.data.augment import augment, draw, flipped
 from kdbench.methods.method import Batch
 
 if TYPE_CHECKING:
@@ -63,6 +63,9 @@ class Items:
 class Feed:
     """Batches in a fresh order each epoch. Order and augmentation draw from streams of their own.
 
+    What decides an epoch is drawn on the host, batch by batch, and goes to the device in one go when the epoch begins:
+    its steps find all they need there.
+
     Phases without the student have streams of their own too (``aside``): a student sees the same items in the same
     order under every method, whatever a method trains before it.
     """
@@ -77,6 +80,7 @@ class Feed:
             self._bounds.pop()
         self._place = -1
         self._epoch: Tensor
+        self._drawn: list[Tensor]
         self._batch: Batch
 
     def __len__(self) -> int:
@@ -89,9 +93,15 @@ class Feed:
             assert place == self._place + 1, "batches are made in their order"
             self._place, within = place, place % len(self)
             if within == 0:
-                self._epoch = self._permuted().to(self._items.targets.device)
-            self._batch = self._made(self._epoch[slice(*self._bounds[within])])
+                self._begin()
+            self._batch = self._made(slice(*self._bounds[within]))
         return self._batch
+
+    def _begin(self) -> None:
+        recipe, device = self._lesson.recipe, self._items.targets.device
+        self._epoch = self._permuted().to(device)
+        batches = [draw(recipe.augment, recipe.crop_padding, stop - start, self._draws) for start, stop in self._bounds]
+        self._drawn = [torch.cat(numbers).to(device) for numbers in zip(*batches, strict=True)]
 
     def _permuted(self) -> Tensor:
         """The items of an epoch: all in a new order, over and over where an epoch is longer than that."""
@@ -99,16 +109,17 @@ class Feed:
         rounds = [torch.randperm(known, generator=self._order) for _ in range(math.ceil(self._count / known))]
         return torch.cat(rounds)[: self._count]
 
-    def _made(self, index: Tensor) -> Batch:
-        recipe, items = self._lesson.recipe, self._items
+    def _made(self, within: slice) -> Batch:
+        recipe, items, index = self._lesson.recipe, self._items, self._epoch[within]
+        drawn = [numbers[within] for numbers in self._drawn]
         inputs, targets = items.inputs[index], items.targets[index]
         if items.views == 1:
             return Batch(inputs, targets, index, index)
         # On stored items, before they are normalised: a crop's padding is black, as in the literature.
         if items.views == 2:
-            mirror = sent(heads(len(index), self._draws), index.device)
+            (mirror,) = drawn
             return Batch(items.collate(flipped(inputs, mirror)), targets, index, index + len(items.targets) * mirror)
-        inputs = augment(inputs, recipe.augment, recipe.crop_padding, self._draws)
+        inputs = augment(inputs, recipe.augment, recipe.crop_padding, drawn)
         return Batch(items.collate(inputs), targets, index)
 
 

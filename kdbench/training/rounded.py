@@ -62,7 +62,7 @@ class _Weights(nn.Module):
         """A weight [C, ...] rounded to 255 steps a channel."""
         largest = weight.detach().abs().flatten(1).amax(1)
         scale = (largest / _HIGH).clamp_min(_TINY)
-        zero = torch.zeros(len(scale), dtype=torch.int32, device=scale.device)
+        zero = torch.zeros_like(scale)  # whole numbers would be looked at, for which a GPU is waited for
         return torch.fake_quantize_per_channel_affine(weight, scale, zero, 0, -_HIGH, _HIGH)
 
 

@@ -5,11 +5,16 @@ import hashlib
 import pytest
 import torch
 
-from kdbench.data.augment import augment
+from kdbench.data import augment as module
+from kdbench.data.augment import draw
 
 
 def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
+
+
+def augment(inputs, names, padding, source):
+    return module.augment(inputs, names, padding, draw(names, padding, len(inputs), source))
 
 
 def items(batch: int = 64, dtype: torch.dtype = torch.uint8) -> torch.Tensor:
@@ -82,6 +87,17 @@ def test_one_generator_decides_every_bit():
 def test_the_bits_are_pinned():
     augmented = augment(items(), ["crop", "flip"], 4, generator(5))
     assert hashlib.sha256(augmented.numpy().tobytes()).hexdigest()[:16] == "1c33c7656f60ee8a"
+
+
+def test_what_is_drawn_comes_item_by_item():
+    inputs = items()
+    drawn = draw(["crop", "flip"], 4, len(inputs), generator(5))
+    assert [tuple(numbers.shape) for numbers in drawn] == [(64, 2), (64,)]
+    parts = [
+        module.augment(inputs[at], ["crop", "flip"], 4, [numbers[at] for numbers in drawn])
+        for at in (slice(40), slice(40, 64))
+    ]
+    assert torch.equal(torch.cat(parts), module.augment(inputs, ["crop", "flip"], 4, drawn))
 
 
 def test_an_unknown_name_is_refused():

@@ -1,10 +1,12 @@
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
 
 from kdbench.data.dataset import Split
 from kdbench.training.feed import ASIDE, Feed, Items
+from kdbench.training.lesson import Lesson
 
 CPU = torch.device("cpu")
 
@@ -87,6 +89,24 @@ def test_phases_without_the_student_have_streams_of_their_own(lesson):
     assert not torch.equal(ours[0].index, aside[0].index)
     feed = feed_of(lesson(augment=["crop"]), ASIDE)
     assert torch.equal(feed.batch(0).inputs, aside[0].inputs)
+
+
+def test_all_of_an_epoch_is_drawn_when_it_begins(lesson, monkeypatch):
+    streams = []
+    stream = Lesson.stream
+
+    def watched(self, purpose):
+        streams.append(stream(self, purpose))
+        return streams[-1]
+
+    monkeypatch.setattr(Lesson, "stream", watched)
+    feed = feed_of(lesson(augment=["crop", "flip"]))
+    drawn = []
+    for place in range(len(feed) + 1):
+        feed.batch(place)
+        drawn.append([generator.get_state() for generator in streams])
+    same = [all(map(torch.equal, one, other)) for one, other in pairwise(drawn)]
+    assert same == [True] * (len(feed) - 1) + [False]
 
 
 def test_seeds_and_roles_see_items_in_their_own_order(lesson):

@@ -48,8 +48,11 @@ from kdbench.spec import Protocol
 
 HERE = Path(__file__).parent / "results"
 TRIALS, TRUTH = HERE / "gate.jsonl", HERE / "gate-truth.json"
-RULE = 5
+RULE = 6
 """Raised with what decides verdicts, in ``slowdown`` and ``duel``: trials of another rule say nothing of it."""
+
+READING = 5
+"""The first rule whose bouts are read as they are now: true ratios of another reading are measured anew."""
 
 SHARES = (0.005, 0.01, 0.02, 0.05)
 LONG = 20
@@ -168,7 +171,7 @@ def truth(folder: Path) -> dict[str, dict[str, Truth]]:
             found[of.name][str(share)] = {"hidden": hidden, "true": true}
             print(f"{of.name}: {hidden} units are {true:+.2%}", flush=True)
     truths[machine().slug] = found
-    text = json.dumps({"rule": RULE, "processes": LONG, "machines": truths}, indent=1)
+    text = json.dumps({"reading": READING, "processes": LONG, "machines": truths}, indent=1)
     TRUTH.write_text(text + "\n", encoding="utf-8")
     return truths
 
@@ -176,7 +179,7 @@ def truth(folder: Path) -> dict[str, dict[str, Truth]]:
 def known_truths() -> dict[str, dict[str, Truth]]:
     """By machine, what was measured as it is measured now."""
     known = json.loads(TRUTH.read_text(encoding="utf-8")) if TRUTH.exists() else {}
-    return known["machines"] if (known.get("rule"), known.get("processes")) == (RULE, LONG) else {}
+    return known["machines"] if (known.get("reading"), known.get("processes")) == (READING, LONG) else {}
 
 
 class Recorded:

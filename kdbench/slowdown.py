@@ -5,8 +5,9 @@ then inside the interval. All duels of a comparison are fought bout by bout, and
 the third on. A program is called slower if a one-sided t test over its bouts, Holm-corrected for all that are judged
 together, says so, by at least the least effect. Looking often finds more by chance, so each look has a level of its own
 by which all of them hold ``LEVEL`` (``LOOK``; simulated). What is called slower is looked at a second time, in as many
-fresh processes, tested at ``LEVEL`` among all that are: only what is slower there too is ``regressed``, so that however
-the first look came about, unchanged programs are called so in at most one of a hundred comparisons on a device.
+fresh processes or more (``_again``), tested at ``LEVEL`` among all that are: only what is slower there too is
+``regressed``, so that however the first look came about, unchanged programs are called so in at most one of a hundred
+comparisons on a device.
 
 A program is ``ok`` if its interval ends below the effect that was asked for. Undecided duels go on, and so do those in
 which no change at all may reach that effect, as long as more processes may help, be it only to keep them from being
@@ -101,7 +102,7 @@ def slowdown_of(bouts: Sequence[Bout], effect: float = EFFECT) -> Slowdown:
     # New is held against the mean of both, which varies by three quarters of what one copy does against the other.
     error = math.sqrt(0.75 * float(np.mean(still**2)))
     # The reading whose copies differ less is one of two: half of the level each.
-    floor, least = (math.expm1(float(special.stdtrit(of, 0.995)) * error / math.sqrt(of)) for of in (n, max(n, MOST)))
+    floor, least = (_reached(error, of) for of in (n, max(n, MOST)))
     return Slowdown(
         bouts=n,
         base_ns=float(np.median([one.base_ns for one in steadier])),
@@ -116,6 +117,20 @@ def slowdown_of(bouts: Sequence[Bout], effect: float = EFFECT) -> Slowdown:
         asked=effect,
         effect=max(effect, floor),
     )
+
+
+def _reached(error: float, processes: int) -> float:
+    """What no change at all hardly ever reaches in so many, as a share, where a process's error is this one."""
+    return math.expm1(float(special.stdtrit(processes, 0.995)) * error / math.sqrt(processes))
+
+
+def _again(one: Slowdown) -> int:
+    """The processes of a second look: as many as the first and five at least, and more where twice what no change would
+    reach in them is more than what was seen. It is settled before the second look begins, so that this is one test.
+    """
+    error = math.log1p(one.floor) * math.sqrt(one.bouts) / float(special.stdtrit(one.bouts, 0.995))
+    enough = (of for of in range(max(one.bouts, BOUTS), MOST) if 2 * _reached(error, of) <= one.share)
+    return next(enough, MOST)
 
 
 def judge(
@@ -157,7 +172,7 @@ def judge(
         if not going:
             break
     for place in range(MOST):
-        more([name for name in again if place < max(found[name].bouts, BOUTS)], again, place, "second look", MOST)
+        more([name for name in again if place < _again(found[name])], again, place, "second look", MOST)
     looks = {name: slowdown_of(fought, effect) for name, fought in again.items()}
     confirmed = verdicts(looks, LEVEL)
     for name, slowdown in found.items():

@@ -119,6 +119,15 @@ def test_a_slower_program_is_looked_at_a_second_time_by_as_many_processes(fought
     assert bouts > BOUTS
 
 
+def test_a_second_look_takes_more_processes_where_no_change_reaches_far(fought):
+    """Copies 0.85 % apart: the 1.1 % that six might reach are more than half of 2 %, the 0.97 % of seven are not."""
+    judged, asked = fought(lambda _n, seed, rng: made(0.02 + noise(rng, 1, 0.0003), [0.0085 * (-1) ** seed])[0])
+    bouts = judged["new"].slowdown.bouts
+    assert (judged["new"].verdict, bouts) == ("regressed", BOUTS - 1)
+    assert asked == bouts + 7
+    assert "; a second look in 7 fresh processes" in judged["new"].reason
+
+
 def test_what_a_second_look_does_not_show_is_inconclusive(fought):
     def script(_name, seed, rng):
         return made((0.02 if seed < MOST else 0.0) + noise(rng, 1), noise(rng, 1))[0]

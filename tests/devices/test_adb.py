@@ -255,8 +255,8 @@ def test_how_a_runner_ends_is_told_as_on_the_host(phone, device, tiny_program, r
 
 def test_what_does_not_end_is_ended_with_all_that_it_started(phone, device, tiny_program, runs):
     runs(f"{sys.executable} -c 'import time; time.sleep(60)' & echo $! >{phone.folder}/child; wait")
-    with pytest.raises(StageError, match=r"^no result after 3 s$") as caught:
-        device.run(predict(tiny_program, timeout_s=3))
+    with pytest.raises(StageError, match=r"^no result after 6 s$") as caught:
+        device.run(predict(tiny_program, timeout_s=6))
     assert caught.value.status == "timed-out"
     assert _ended(int((phone.folder / "child").read_text()))
     assert phone.lies() == ["goods"]

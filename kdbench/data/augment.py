@@ -39,7 +39,7 @@ def augment(inputs: Tensor, names: Sequence[str], padding: int, drawn: Sequence[
     """A batch [B, C, H, W] of any type, with the named augmentations in their order; ``inputs`` stays as it is.
 
     ``crop``: each item padded with zeros by ``padding`` on every side and cut back to its size at a place of its own.
-    ``flip``: items mirrored left to right. ``drawn``: what ``draw`` drew, on the batch's device.
+    ``flip``: items mirrored left to right. ``drawn``: what ``draw`` drew for these names, on the batch's device.
     """
     for name, numbers in zip(names, drawn, strict=True):
         inputs = _crop(inputs, padding, numbers) if name == "crop" else flipped(inputs, numbers)

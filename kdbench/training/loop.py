@@ -159,7 +159,7 @@ class Training:
             rates.append(group["lr"])
             sizes.append(items)
             self.trained.count(items, len(batch.inputs), student=phase.student)
-        # The only place where the host waits for the device: once an epoch.
+        # The host waits for the device once an epoch: here, and when the next one's order and draws are sent.
         means: list[float] = (torch.tensor(sizes).double() @ torch.stack(history).cpu().double() / sum(sizes)).tolist()
         self.trained.epochs += 1
         self._note(stretch, dict(zip(names, means, strict=True)), rates[0])

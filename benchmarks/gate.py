@@ -316,7 +316,8 @@ def report(trials: list[dict], truths: dict[str, dict[str, Truth]]) -> tuple[str
     )
     flat = sorted({f"{row['class']} by {row['share']:.1%} ({row['machine']})" for row in rows if row["slower"] is None})
     head += f" A slower program counts as slower by the share that its true ratio is nearest to; {len(flat)} that are slower "
-    head += f"by less than half of the least are left out{': ' * bool(flat)}{', '.join(flat)}."
+    head += f"by less than half of the least are left out{': ' * bool(flat)}{', '.join(flat)}. "
+    head += "True ratios are those of one thread where nothing of ours loads the machine, for all rows."
     lines = [
         f"{len(trials)} trials of {len(CLASSES)} programs; {', '.join(sorted({one['machine'] for one in trials}))}.",
         "",

@@ -7,7 +7,8 @@ table shows what a difference of nothing looks like. Figures of a method:
 - seconds of all its training, phases before the student's own included, for each step of the student, and that relative to kd;
 - the growth of the process's resident memory to its peak (activations, networks, banks), and that relative to kd.
 
-Memory banks grow with the training set (crd), which here has 1,280 items. Run it on a machine that does nothing else.
+A student has eight epochs, so that a first phase of an eighth of them (ft, fsp, about ab) is one: phases have whole epochs.
+Memory banks grow with the training set (crd), which here has 640 items. Run it on a machine that does nothing else.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from kdbench.suite_file import read_suite
 from kdbench.training.processor import processor
 
 HERE = Path(__file__).parent
-ITEMS, SIDE, EPOCHS = 1280, 32, 2
+ITEMS, SIDE, EPOCHS = 640, 32, 8
 AGAIN = 8
 """Methods between two trainings by kd."""
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kdbench.errors import UsageError
+from kdbench.sources import file_digest, package_digest, source_of
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -47,17 +48,18 @@ class Entry:
             raise UsageError(f"{where} has no {self.attribute!r} ({kind(self.group)} {self.name!r}){hint}") from None
 
     def digest(self) -> str:
-        """The sha256 of a plug-in: of the user's file, or of all sources of another package; empty for kdbench's own.
+        """The sha256 of a plug-in's sources: the user's file, or another package, and what it imports that is not
+        installed; empty for kdbench's own.
 
         What kdbench's own things make is told apart by the ``VERSION`` of the stages.
         """
         if self.file:
-            return hashlib.sha256(self.file.read_bytes()).hexdigest()
-        return "" if self.module.partition(".")[0] == "kdbench" else _package_digest(self.module)
+            return file_digest(self.file)
+        return "" if self.module.partition(".")[0] == "kdbench" else package_digest(self.module)
 
     def summary(self) -> str:
         """The first line of the thing's docstring, read from its source without importing it."""
-        path = self.file or _source_of(self.module)
+        path = self.file or source_of(self.module)
         return _first_line(path.read_text(encoding="utf-8"), self.attribute) if path else ""
 
 
@@ -129,39 +131,6 @@ def suggestion(name: str, known: list[str]) -> str:
 
 def _space(where: str) -> str:
     return f" {where}" if where else ""
-
-
-def _source_of(module: str) -> Path | None:
-    """The source file of a module of this or another package, found without importing that package."""
-    root, *parts = module.split(".")
-    spec = importlib.util.find_spec(root)
-    if spec is None:
-        return None
-    if not parts:
-        return Path(spec.origin) if spec.origin else None
-    for folder in spec.submodule_search_locations or ():  # several, and no origin, in a namespace package
-        path = Path(folder).joinpath(*parts)
-        for candidate in (path.with_suffix(".py"), path / "__init__.py"):
-            if candidate.is_file():
-                return candidate
-    return None
-
-
-def _package_digest(module: str) -> str:
-    """The sha256 of the sources of the package that a module lies in: what it offers may stand in another of its files.
-
-    In a namespace package, which several packages share, it is the folder below that is a package of its own.
-    """
-    source = _source_of(module)
-    if source is None:
-        return ""
-    root = source
-    while (root.parent / "__init__.py").is_file():
-        root = root.parent
-    digest = hashlib.sha256()
-    for path in sorted(root.rglob("*.py")) if root.is_dir() else [root]:
-        digest.update(f"{path.relative_to(root.parent)}\0".encode() + path.read_bytes() + b"\0")
-    return digest.hexdigest()
 
 
 def _first_line(source: str, attribute: str) -> str:

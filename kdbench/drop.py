@@ -104,8 +104,10 @@ def judged(drops: Sequence[Drop], margin: float = MARGIN) -> list[tuple[Said, st
 
 def _judged(drop: Drop, p: tuple[float, float], margin: float, level: float) -> tuple[Said, str]:
     fell, rose = p
+    smallest = drop.detectable(level)
+    shown = [f"a drop of {100 * smallest:.2f} would have been shown"] if math.isfinite(smallest) else []
     if not drop.changed:
-        return "ok", f"unchanged: {drop.told}"
+        return "ok", "; ".join([f"unchanged: {drop.told}", *shown])
     said: Said = "ok" if drop.high <= margin else "inconclusive"
     if fell <= LEVEL and drop.high > margin:
         said = "regressed"
@@ -116,8 +118,7 @@ def _judged(drop: Drop, p: tuple[float, float], margin: float, level: float) -> 
         parts[0] += f", p = {rose if said == 'improved' else fell:.2g}"
         bound = f"at worst {-100 * drop.high:+.2f} points" if drop.high > 0 else "shown not to be lower"
         parts.append(f"{bound}, margin {100 * margin:.2f}")
-    if math.isfinite(smallest := drop.detectable(level)):
-        parts.append(f"a drop of {100 * smallest:.2f} would have been shown")
+    parts += shown
     if said == "inconclusive" and (lacking := drop.lacking(margin, level)):
         parts.append(lacking)
     return said, "; ".join(parts)

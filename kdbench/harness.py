@@ -15,12 +15,13 @@ from kdbench.suite_file import read_suite
 from kdbench.variant import varied
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from kdbench.devices.device import Device
     from kdbench.performance import Findings, Judge, Performance, Places
     from kdbench.spec import Suite
     from kdbench.suite_items import SuiteFile
+    from kdbench.verdict import Comparison
 
 _SHARED = (
     "method", "option", "seeds", "device", "jobs", "train-device", "store", "results", "quick", "baseline", "allow",
@@ -84,6 +85,9 @@ class Harness:
         for performance in self._performances.values():
             if performance.findings is not None:
                 _show(performance.findings, terminalreporter)
+            elif performance.failure and performance.judge:
+                base = performance.judge.base.name
+                _tell_refused(performance.suite.name, base, performance.failure, terminalreporter.write_line)
 
 
 def _show(findings: Findings, reporter: pytest.TerminalReporter) -> None:
@@ -96,14 +100,28 @@ def _show(findings: Findings, reporter: pytest.TerminalReporter) -> None:
     reporter.write(render(rows, "terminal", width=writer.fullwidth, colour=writer.hasmarkup))
     reporter.write_line(f"run {run.id} in {findings.folder}" + (" (partial)" if run.partial else ""))
     if findings.comparison is not None:
-        from kdbench.review import terminal, to_github
+        from kdbench.review import terminal
 
         reporter.section(f"kdbench: {run.name} against its baseline")
         reporter.write(terminal(findings.comparison))
-        try:
-            to_github(findings.comparison, reporter.write_line)
-        except MeasureError as error:
-            reporter.write_line(str(error), red=True)
+        _tell_github(findings.comparison, reporter.write_line)
+
+
+def _tell_github(comparison: Comparison, tell: Callable[[str], object]) -> None:
+    """The summary and annotations of a job; where the summary cannot be written, the verdicts stand all the same."""
+    from kdbench.review import to_github
+
+    try:
+        to_github(comparison, tell)
+    except MeasureError as error:
+        tell(str(error))
+
+
+def _tell_refused(suite: str, base: str, reason: str, tell: Callable[[str], object]) -> None:
+    """The same where nothing was compared."""
+    from kdbench.review import refused
+
+    _tell_github(refused(suite, base, reason), tell)
 
 
 def harness(config: pytest.Config, arguments: Sequence[str]) -> Harness:
@@ -115,7 +133,11 @@ def harness(config: pytest.Config, arguments: Sequence[str]) -> Harness:
     try:
         return _harness(config, arguments)
     except KdbenchError as error:
-        raise pytest.UsageError(in_pytest(str(error))) from None
+        said = in_pytest(str(error))
+        if (base := config.option.kdbench_baseline) is not None:
+            for suite in dict.fromkeys(Path(argument.split("::")[0]).stem for argument in arguments):
+                _tell_refused(suite, base, said, print)
+        raise pytest.UsageError(said) from None
 
 
 def in_pytest(message: str) -> str:

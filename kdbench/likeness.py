@@ -81,17 +81,38 @@ def met_structures(base: Run, new: Run) -> dict[tuple[str, str, str], str]:
 
 
 def moved_structures(base: Run, new: Run) -> dict[tuple[str, str, str], str]:
-    """The programs whose speed may have changed, as ``met_structures``.
+    """The programs whose speed or memory may have changed, as ``met_structures``.
 
-    Programs of one structure run alike, whatever their weights; so all others are proven to run as before. Under
-    another executorch, installed here or in a device's own runner, every program may run otherwise.
+    Programs of one structure run alike, whatever their weights; so all others are proven to run as before. A structure
+    does not say how a program was written out: one that plans another arena than the base's, or has another size from
+    the same checkpoint, was written otherwise. Under another executorch, installed here or in a device's own runner,
+    every program may run otherwise.
     """
     met, installed = met_structures(base, new), (run.provenance.libraries.get("executorch") for run in (base, new))
     old, now = runtimes_of(base), runtimes_of(new)
     if len(set(installed)) > 1:
         return met
     changed = {device for device in old.keys() & now.keys() if old[device] != now[device]}
-    return {key: case for key, case in met.items() if key[0] != key[1] or key[2] in changed}
+    rewritten = _rewritten(base, new)
+    return {key: case for key, case in met.items() if key[0] != key[1] or key[2] in changed or key in rewritten}
+
+
+def _rewritten(base: Run, new: Run) -> set[tuple[str, str, str]]:
+    """The keys of programs that have the base's structure and were written out otherwise."""
+    old = {record.case: record for record in base.records}
+    pairs = ((old[record.case], record) for record in new.records if record.case in old)
+    return {
+        (was.structure, now.structure, now.device)
+        for was, now in pairs
+        if was.structure == now.structure
+        and (
+            was.metrics.get("arena_bytes") != now.metrics.get("arena_bytes")
+            or (
+                was.checkpoint_sha256 == now.checkpoint_sha256
+                and was.metrics.get("size_bytes") != now.metrics.get("size_bytes")
+            )
+        )
+    }
 
 
 def runtimes_of(run: Run) -> dict[str, str]:

@@ -13,18 +13,19 @@ from xml.etree import ElementTree as ET
 from kdbench.errors import EXIT_OK, MeasureError
 from kdbench.gate import FOLLOWED
 from kdbench.tables import plain
-from kdbench.verdict import EXIT_CODES
+from kdbench.verdict import EXIT_CODES, Comparison, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-
-    from kdbench.verdict import Comparison, Verdict
 
 ORDER = ("regressed", "incomparable", "noisy", "no-baseline", "inconclusive", "improved", "ok")
 """Verdicts as people read them, the worst first."""
 
 FAILING = frozenset(word for word, code in EXIT_CODES.items() if code != EXIT_OK)
 """What a test that reports a verdict fails by; ``inconclusive`` is skipped, so that it is seen."""
+
+LONGEST = 60_000
+"""Characters of the table's rows in Markdown: GitHub takes comments of at most 65,536."""
 
 _SEED = re.compile(r"/s\d+/(?=[^/]*$)")
 _UNSEEN = re.compile("[^\x09\x0a\x0d\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -42,6 +43,11 @@ class Line:
         """The verdict in words, without line breaks."""
         text = plain(self.verdict)
         return f"{text} [and {self.more} more case{'s' * (self.more > 1)}]" if self.more else text
+
+
+def refused(suite: str, base: str, reason: str) -> Comparison:
+    """What is shown where nothing could be compared: so that nobody takes what was said before for the answer."""
+    return Comparison(suite, base, "no run", (Verdict("*", "*", "incomparable", None, None, reason),))
 
 
 def lines_of(comparison: Comparison) -> list[Line]:
@@ -94,12 +100,19 @@ def markdown(comparison: Comparison) -> str:
     ]
     if shown := lines_of(comparison):
         lines += ["| verdict | case | metric | why |", "|:---|:---|:---|:---|"]
+        rows, left = [], LONGEST
         for line in shown:
             verdict = line.verdict
             case = f"{escaped(verdict.case)} and {line.more} more" if line.more else escaped(verdict.case)
             cells = (f"**{verdict.verdict}**", case, escaped(verdict.metric), escaped(plain(verdict.reason)))
-            lines.append("| " + " | ".join(cells) + " |")
-        lines.append("")
+            rows.append("| " + " | ".join(cells) + " |")
+            left -= len(rows[-1])
+            if left < 0:
+                break
+        rows = rows[: len(rows) - (left < 0)]
+        lines += [*rows, ""]
+        if len(rows) < len(shown):
+            lines += [f"and {len(shown) - len(rows)} more rows, which the log and JUnit's file have", ""]
     lines += [f"- changed: {escaped(plain(suspect))}" for suspect in comparison.suspects]
     lines += [f"- {escaped(plain(note))}" for note in comparison.notes]
     lines += [f"- {escaped(comparison.base)} → {escaped(comparison.new)}"]

@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 LATENCY = "latency"
 """The measure whose items replay a device's samples through pytest-benchmark."""
 
+_DECIDING = (
+    "method", "option", "seeds", "device", "train_device", "store", "results", "baseline", "allow", "margin", "slower",
+    "base_runtime",
+)  # fmt: skip
+"""The options of a session, beside its flags, by which its cases and their verdicts are found again."""
+
 NOT_RUN = frozenset({"not-applicable", "skipped"})
 """How a case ends that was not meant to run here: its items are skipped, not failed."""
 
@@ -189,10 +195,10 @@ class MeasureItem(pytest.Function):
 
 
 def again(suite: str, case: str, measure: str, option: Any) -> str:
-    """The command that measures and judges this again, with the options of the session that change the suite."""
+    """The command that measures and judges this again, with the options of the session that decide what is judged."""
     words = ["pytest", f"{suite}::{case}::{measure}"]
     words += ["--kdbench-quick"] * bool(option.kdbench_quick) + ["--kdbench-exact"] * bool(option.kdbench_exact)
-    for name in ("method", "option", "seeds", "train_device", "baseline", "allow", "margin", "slower"):
+    for name in _DECIDING:
         given: Sequence[str] | str | None = getattr(option, f"kdbench_{name}")
         for value in [given] if isinstance(given, str) else given or ():
             words += [f"--kdbench-{name.replace('_', '-')}", value]

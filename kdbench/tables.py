@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 FAIR_RULE = (
     "students of a seed have one start and see the same items in the same order, in as many steps but where a note "
-    "says otherwise; figures are of the last epoch, and nothing is chosen on test items"
+    "says otherwise; figures are of the last epoch, and no method or option is chosen on test items"
 )
 BEST, DOMINATED, FLAGGED, SAME, NONE = "*", "†", "‡", "=", "-"
 

@@ -1,4 +1,4 @@
-"""Uneven training: what a table says of students that took more steps than most, or had networks beside them."""
+"""Uneven training: what a table says of students that took more steps than most, or whose method ran other networks."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 WORTH_TELLING = 0.02
-"""Forwards of other networks for each of the student's from which on a table tells of them."""
+"""Forwards of other networks for each of the student's, and of the teacher beyond one, from which on a table tells."""
+
+_PASSES = ("student_forwards", "teacher_forwards", "own_forwards", "backwards")
 
 
 def mark_uneven(rows: Sequence[dict[str, Any]]) -> None:
-    """``uneven`` of a row: how much longer than most of its pair a student learnt and what that brought, and what peers
-    or assistants did besides; else empty.
+    """``uneven`` of a row: how much longer than most of its pair a student learnt and what that brought, what peers
+    or assistants did besides, and what the teacher did beyond a forward for each of the student's; else empty.
     """
     steps: dict[tuple[Any, ...], Counter[float]] = {}
     for row in rows:
@@ -39,12 +41,18 @@ def mark_uneven(rows: Sequence[dict[str, Any]]) -> None:
 
 
 def _besides(row: Mapping[str, Any]) -> str:
-    """What networks of the method's own, neither student nor teacher, did for each item that the student saw."""
-    seen, forwards, backwards = (row.get(id_, math.nan) for id_ in ("student_forwards", "own_forwards", "backwards"))
-    if not seen > 0 or not forwards / seen >= WORTH_TELLING:
+    """What networks of the method's own did for each item that the student saw, and what the teacher did beyond one."""
+    seen, taught, own, backwards = (row.get(id_, math.nan) for id_ in _PASSES)
+    if not seen > 0:
         return ""
-    told = f"{row['method']}: networks of its own took {forwards / seen:.2g} forwards"
-    return f"{told} and {max(backwards / seen - 1, 0):.2g} backwards for each of its student's"
+    parts = []
+    if own / seen >= WORTH_TELLING:
+        parts.append(
+            f"networks of its own took {own / seen:.2g} forwards and {max(backwards / seen - 1, 0):.2g} backwards"
+        )
+    if taught / seen >= 1 + WORTH_TELLING:
+        parts.append(f"its teacher took {taught / seen:.3g} forwards")
+    return f"{row['method']}: {' and '.join(parts)} for each of its student's" if parts else ""
 
 
 def _pair(row: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -46,7 +46,7 @@ def test_scripts_are_shell_and_call_what_there_is(script):
             assert option in dict(_OPTIONS)
 
 
-def comment(folder, old):
+def comment(folder, old, said="<!-- kdbench:compare:digits -->\n"):
     """What the step that writes the comment calls, where the pull request has the comments ``old``: ids and bodies."""
     if not shutil.which("jq"):
         pytest.skip("GitHub's command line brings jq's language; here it takes jq")
@@ -55,7 +55,7 @@ def comment(folder, old):
     bin_.mkdir()
     (bin_ / "gh").write_text(GH)
     (bin_ / "gh").chmod(0o755)
-    (folder / "comment.md").write_text("<!-- kdbench:compare:digits -->\n")
+    (folder / "comment.md").write_text(said)
     environment = {
         "PATH": f"{bin_}{os.pathsep}{os.environ['PATH']}", "LOG": str(folder / "log"), "OLD": answer, "PULL": "7",
         "SUITE": "suites/digits.toml", "GITHUB_REPOSITORY": "someone/something",
@@ -88,6 +88,26 @@ def test_one_comment_is_kept_up_to_date(tmp_path):
 def test_an_older_comment_is_replaced(tmp_path):
     written = comment(tmp_path, {10: "fine", 11: "<!-- kdbench:compare:digits -->\n..."})[-1]
     assert written == "api --method PATCH repos/someone/something/issues/comments/11 -F body=@comment.md"
+
+
+def test_where_nothing_was_judged_the_comment_says_so(tmp_path):
+    written = comment(tmp_path, {11: "<!-- kdbench:compare:digits -->\nfine"}, said="")[-1]
+    assert written == "api --method PATCH repos/someone/something/issues/comments/11 -F body=@comment.md"
+    assert (tmp_path / "comment.md").read_text() == (
+        "<!-- kdbench:compare:digits -->\n**kdbench digits: no verdict**, see the log\n"
+    )
+
+
+def test_a_red_job_saves_its_store_under_the_kind_of_its_processor(tmp_path):
+    restored, saved = STEPS["Store"], STEPS["Save the store"]
+    assert saved["if"] == "${{ !cancelled() }}"
+    assert saved["with"] == {key: restored["with"][key] for key in ("path", "key")}
+    assert saved["with"]["key"].startswith(restored["with"]["restore-keys"])
+    names = list(STEPS)
+    assert names.index("Store") < names.index("Judge") < names.index("Save the store")
+    environment = os.environ | {"GITHUB_OUTPUT": str(tmp_path / "output")}
+    subprocess.run(["bash", "-e", "-c", STEPS["Processor"]["run"]], env=environment, check=True)
+    assert re.fullmatch(r"kind=[\w-]*\n", (tmp_path / "output").read_text())
 
 
 def test_the_tiny_repository_has_a_suite():

@@ -75,10 +75,10 @@ def test_a_published_figure_that_is_chosen_brings_its_rule_and_source():
     rows = rows_of([made_up.standard_run()], published=True)
     read = list(csv.DictReader(io.StringIO(render(rows, "csv", ("published",)))))
     facts = [(row["published"], row["published_rule"], row["published_flags"], row["published_source"]) for row in read]
-    assert facts[4] == ("0.7066", "last", "", "RepDistiller README")
-    assert facts[6] == ("0.7197", "best", "epoch-rule", "mdistiller README")
+    assert facts[4] == ("0.7066", "last", "data", "RepDistiller README")
+    assert facts[6] == ("0.7197", "best", "epoch-rule,data", "mdistiller README")
     read = json.loads(render(rows, "json", ("published",)))
-    assert read["rows"][6]["published_flags"] == "epoch-rule"
+    assert read["rows"][6]["published_flags"] == "epoch-rule,data"
     assert "others report" in read["rules"]["published"]
     assert "published" not in json.loads(render(rows_of([made_up.run()]), "json"))["rules"]
 

@@ -55,7 +55,8 @@ def test_equal_runs_are_ok():
         ("size_bytes", 10_879.0, "improved", 0),
         ("arena_bytes", 8_192.0, "regressed", 1),
         ("delegated", 0.9, "regressed", 1),
-        ("accuracy", 323 / 360, "inconclusive", 0),
+        ("accuracy", 323 / 360, "incomparable", 4),
+        ("accuracy", 1.0, "inconclusive", 0),
         ("flips", 7 / 360, "inconclusive", 0),
         ("kl_teacher", 0.300001, "ok", 0),
         ("kl_teacher", 0.31, "inconclusive", 0),
@@ -122,6 +123,29 @@ def test_equal_steps_of_one_item_are_not_mistaken_for_a_trend():
     within = compare(base(), retrained(base(), (-1, -1, -1)))
     assert shown(within) == []
     assert "at worst -0.47 points, margin 0.50" in the(within, PAIR8, "accuracy").reason
+
+
+@pytest.mark.parametrize(("grown", "word", "code"), [(1.019, "inconclusive", 0), (1.021, "regressed", 1)])
+def test_values_alone_do_not_make_a_program_much_larger(grown, word, code):
+    old = next(record for record in base().records if record.case == KD8).metrics["size_bytes"]
+    new = made_up.with_record(retrained(base(), (0, 0, 0)), KD8, metrics={"size_bytes": old + 3 * (grown - 1) * old})
+    comparison = compare(base(), new)
+    assert the(comparison, PAIR8, "size_bytes").verdict == word
+    assert comparison.exit_code == code
+    assert compare(base(), new, {"size_bytes": 0.03}).exit_code == 0
+
+
+def test_a_quality_that_is_not_known_is_no_silent_pass():
+    def with_quality(value):
+        return made_up.with_record(
+            base(), KD8, details={"test_items": 360, "quality": "map50"}, metrics={"map50": value}
+        )
+
+    comparison = compare(with_quality(0.6), with_quality(0.1))
+    verdict = the(comparison, KD8, "map50")
+    assert (verdict.verdict, verdict.base, verdict.new) == ("incomparable", 0.6, 0.1)
+    assert verdict.reason == "a quality that kdbench does not know, so no test says whether it fell"
+    assert comparison.exit_code == 4
 
 
 def test_the_bytes_of_a_retrained_student_follow_its_values_but_not_those_of_another_structure():

@@ -1,4 +1,5 @@
 import made_up
+import pytest
 
 from kdbench.gate import compare
 from kdbench.likeness import apart, moved_structures, suspects_of
@@ -46,6 +47,22 @@ def test_only_structures_that_changed_may_run_otherwise():
     libraries = base().provenance.libraries | {"executorch": "1.6.0"}
     upgraded = base(provenance=base().provenance.model_copy(update={"libraries": libraries}))
     assert len(moved_structures(base(), upgraded)) == 6
+
+
+@pytest.mark.parametrize(
+    ("metric", "retrained", "moved"),
+    [
+        ("arena_bytes", False, True),
+        ("arena_bytes", True, True),
+        ("size_bytes", False, True),
+        ("size_bytes", True, False),
+    ],
+)
+def test_a_program_that_was_written_otherwise_may_run_otherwise(metric, retrained, moved):
+    changes = {"checkpoint_sha256": "0" * 64} if retrained else {}
+    new = made_up.with_record(base(), KD8, metrics={metric: 9_999.0}, **changes)
+    structure = made_up.structure("dscnn", "xnnpack-int8")
+    assert list(moved_structures(base(), new)) == [(structure, structure, "host")] * moved
 
 
 def test_what_ran_the_programs_counts_where_both_sides_say_it():

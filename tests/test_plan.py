@@ -1,5 +1,6 @@
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -28,6 +29,20 @@ def test_cases_are_the_product_with_the_teacher_first(digits):
     assert cases[0].id == "digits:resnet8-dscnn/teacher/xnnpack-fp32/s0/host"
     assert cases[0].is_teacher
     assert len({case.id for case in cases}) == len(cases)
+
+
+@pytest.mark.parametrize("path", sorted((Path(__file__).parent.parent / "suites").glob("*.toml")), ids=lambda p: p.stem)
+def test_every_suite_that_ships_can_be_planned(path):
+    """Without its data, and where some of its targets cannot be lowered: networks, programs and who teaches whom."""
+    suite = read_suite(path)
+    data = {pair.data: "d" * 64 for pair in suite.pairs}
+    ground = replace(GROUND, data=data, runtimes=dict.fromkeys(suite.devices, "native"))
+    cases = cases_of(suite)
+    planned = {case.id: stages_of(case, suite, ground) for case in cases}
+    assert len(planned) == len(cases)
+    taught = {case.id for case in cases if "teacher" in planned[case.id].network.needs}
+    assert taught
+    assert not any(case.is_teacher for case in cases if case.id in taught)
 
 
 def test_a_selection_is_exact(digits):

@@ -188,6 +188,16 @@ def test_the_command_to_reproduce_keeps_what_changes_the_suite(pytester, suite):
     assert again == (f"pytest {suite}::{KD}::size --kdbench-quick --kdbench-method 'a b.py:M' --kdbench-seeds 1")
 
 
+def test_the_command_to_reproduce_keeps_what_decides_a_verdict(pytester, suite):
+    words = ["--kdbench-device=host", "--kdbench-store=s", "--kdbench-results=r", "--kdbench-base-runtime=old"]
+    config = pytester.parseconfig(suite, "--kdbench-baseline=baseline", *words)
+    again = kdbench.suite_items.again(suite, KD, "baseline:latency_ms", config.option)
+    assert again.partition("::baseline:latency_ms ")[2] == (
+        "--kdbench-device host --kdbench-store s --kdbench-results r --kdbench-baseline baseline "
+        "--kdbench-base-runtime old"
+    )
+
+
 def test_replayed_rounds_last_exactly_the_samples():
     """Also where a running sum would round, and when someone reads the time once more."""
     timer = kdbench.suite_items.ReplayTimer()

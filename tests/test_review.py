@@ -1,5 +1,6 @@
 import json
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 
 import pytest
 
@@ -122,6 +123,23 @@ def test_a_job_of_github_gets_its_summary_and_annotations(tmp_path, monkeypatch)
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "no" / "folder"))
     with pytest.raises(MeasureError, match=r"^cannot write .*folder: No such file or directory$"):
         review.to_github(COMPARISON, None)
+
+
+def test_markdown_fits_a_comment_and_says_what_it_leaves_out():
+    many = tuple(verdict(f"method{i}", "size_bytes", "regressed", f"{i} " + "x" * 400) for i in range(400))
+    told = review.markdown(replace(COMPARISON, verdicts=many))
+    rows = told.count("| **regressed** |")
+    assert 100 < rows < 400
+    assert len(told) < 65_536
+    assert f"\nand {400 - rows} more rows, which the log and JUnit's file have\n" in told
+    assert "more rows" not in review.markdown(COMPARISON)
+
+
+def test_a_refusal_is_a_comment_too():
+    lines = review.markdown(review.refused("digits", "baseline", "no <baseline> of suite 'digits'")).splitlines()
+    assert lines[0] == "<!-- kdbench:compare:digits -->"
+    assert lines[1] == "**kdbench digits: no verdict** (1 incomparable)"
+    assert "no &lt;baseline&gt; of suite" in lines[5]
 
 
 def test_what_is_said_of_seeds_is_reported_by_the_first_of_them():

@@ -44,7 +44,8 @@ def test_a_row_says_whether_longer_training_still_helps(times, gain, said):
 
 
 def test_a_row_says_what_networks_of_its_own_did():
-    run = longer(made_up.run(), "fitnet", student_forwards=1000.0, own_forwards=1250.0, backwards=2250.0)
+    passes = {"student_forwards": 1000.0, "teacher_forwards": 1000.0, "own_forwards": 1250.0, "backwards": 2250.0}
+    run = longer(made_up.run(), "fitnet", **passes)
     laid = table(run)
     note = cells(laid, "fitnet", "xnnpack-fp32")["method"].note
     said = "fitnet: networks of its own took 1.2 forwards and 1.2 backwards for each of its student's"
@@ -54,8 +55,25 @@ def test_a_row_says_what_networks_of_its_own_did():
     assert twice.notes[note - 1] == f"fitnet: its student took 2 times the steps of most; {said}"
 
 
+@pytest.mark.parametrize(
+    ("taught", "own", "said"),
+    [
+        (1125.0, 0.0, "its teacher took 1.12 forwards"),
+        (1500.0, 500.0, "networks of its own took 0.5 forwards and 0 backwards and its teacher took 1.5 forwards"),
+        (1000.0, 0.0, None),
+        (10.0, 0.0, None),
+    ],
+)
+def test_a_row_says_when_its_teacher_was_run_in_a_phase_of_its_own(taught, own, said):
+    passes = {"student_forwards": 1000.0, "teacher_forwards": taught, "own_forwards": own, "backwards": 1000.0}
+    laid = table(longer(made_up.run(), "fitnet", **passes))
+    note = cells(laid, "fitnet", "xnnpack-fp32")["method"].note
+    assert (laid.notes[note - 1] if note else None) == (f"fitnet: {said} for each of its student's" if said else None)
+
+
 def test_a_forward_now_and_then_is_no_other_training():
-    run = longer(made_up.run(), "fitnet", student_forwards=1000.0, own_forwards=19.0, backwards=1000.0)
+    passes = {"student_forwards": 1000.0, "teacher_forwards": 1000.0, "own_forwards": 19.0, "backwards": 1000.0}
+    run = longer(made_up.run(), "fitnet", **passes)
     assert cells(table(run), "fitnet", "xnnpack-fp32")["method"].note == 0
 
 

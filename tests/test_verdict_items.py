@@ -117,7 +117,7 @@ def test_a_session_in_which_nothing_changed_is_green_and_times_nothing(place):
     assert all(name.startswith("baseline:") for name in names)
     assert {"baseline:latency_ms", "baseline:peak_rss_bytes"} <= names  # proven to run alike, so not run
     properties = {each.get("name"): each.get("value") for each in cases[S0, "baseline:accuracy"].iter("property")}
-    assert properties == {"accuracy": "ok: unchanged: all 540 items as before"}
+    assert properties["accuracy"].startswith("ok: unchanged: all 540 items as before; a drop of ")
     assert "cannot write /nowhere/summary.md: No such file or directory" in done.stdout  # and the verdicts stand
     assert "kdbench: small against its baseline" in done.stdout
     newest = max(place.folder.glob("results/scratch/*/*/*/run.json"))
@@ -239,14 +239,19 @@ def test_what_a_person_gets_wrong_is_one_line(place, words, line):
     assert told.startswith(f"ERROR: {line}")
 
 
-def test_another_version_of_the_suite_is_refused_before_anything_runs(place):
+def test_another_version_of_the_suite_is_refused_before_anything_runs_and_a_job_is_told(place, tmp_path):
+    summary = tmp_path / "summary.md"
     (place.folder / "small.toml").write_text(SUITE.replace("version = 1", "version = 2"))
-    done = place.pytest("small.toml", "--kdbench-baseline=baseline")
+    github = {"GITHUB_STEP_SUMMARY": str(summary), "GITHUB_ACTIONS": "true"}
+    done = place.pytest("small.toml", "--kdbench-baseline=baseline", **github)
     (place.folder / "small.toml").write_text(SUITE)
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
-    assert done.stderr.strip() == (
-        "ERROR: --kdbench-baseline baseline: suite 'small' went from version 1 to 2: its figures are no longer comparable"
-    )
+    line = "--kdbench-baseline baseline: suite 'small' went from version 1 to 2: its figures are no longer comparable"
+    assert done.stderr.strip() == f"ERROR: {line}"
+    told = summary.read_text()
+    assert told.startswith("<!-- kdbench:compare:small -->\n**kdbench small: no verdict** (1 incomparable)\n")
+    assert "its figures are no longer comparable |" in told
+    assert f"::error title=kdbench%3A incomparable::{line}" in done.stdout
 
 
 @pytest.mark.slow

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import click
 
 from kdbench.cli import options
-from kdbench.errors import UsageError
+from kdbench.errors import KdbenchError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -82,7 +82,7 @@ def command(
     comparable, or noisy.
     """
     from kdbench import allowance
-    from kdbench.review import FORMATS, to_github, write
+    from kdbench.review import FORMATS, refused, to_github, write
 
     allowances = dict(allowance.allowance(text) for text in allowed)
     points = None if margin is None else allowance.margin(margin)
@@ -91,16 +91,23 @@ def command(
     effect = None if exact else share
     if exact and base_runtime is not None:
         raise UsageError("--base-runtime says what runs the base's programs; with --exact nothing is run")
-    if _are_programs(base, new):
-        comparison = _programs(Path(base), Path(new), allowances, points, effect, device or "host", base_runtime)
-    elif device is not None:
+    programs = _are_programs(base, new)
+    if device is not None and not programs:
         raise UsageError(f"--device {device!r} says where two programs run; the cases of runs name their devices")
-    else:
-        comparison = _runs(base, new, allowances, points, effect, base_runtime, store, results)
-    click.echo(FORMATS[form](comparison), nl=False)
+    try:
+        if programs:
+            comparison = _programs(Path(base), Path(new), allowances, points, effect, device or "host", base_runtime)
+        else:
+            comparison = _runs(base, new, allowances, points, effect, base_runtime, store, results)
+    except KdbenchError as error:
+        to_github(refused(new, base, str(error)), click.echo if form == "terminal" else None)
+        raise
     for path, wanted in files.items():
         write(path, FORMATS[wanted](comparison))
-    to_github(comparison, click.echo if form == "terminal" else None)
+    annotations: list[str] = []
+    to_github(comparison, annotations.append if form == "terminal" else None)
+    with suppress(BrokenPipeError):  # a reader that has seen enough does not make what is worse better
+        click.echo(FORMATS[form](comparison) + "".join(f"{line}\n" for line in annotations), nl=False)
     return comparison.exit_code
 
 

@@ -118,6 +118,7 @@ def _unforeseen(error: Exception) -> int:
 
 
 def _outcome() -> int:
+    code = None
     try:
         code = cli.main(standalone_mode=False, prog_name="kdbench")
         sys.stdout.flush()
@@ -137,5 +138,4 @@ def _outcome() -> int:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     return code if isinstance(code, int) else 0

@@ -12,6 +12,7 @@ from kdbench import stats
 from kdbench.cases import again
 from kdbench.errors import UsageError
 from kdbench.frame import frame
+from kdbench.likeness import apart
 from kdbench.measures.metric import metric_of
 from kdbench.ranking import LEVEL, MIN_SEEDS
 from kdbench.records import read_run
@@ -193,7 +194,10 @@ def learning(run: Run, rows: Sequence[Row]) -> dict[str, dict[int, list[float]]]
 
 
 def history(run: Run, results: Path) -> tuple[Past, ...]:
-    """The whole stored runs of the same suite, version and machine, and this one, the oldest first."""
+    """The whole stored runs of the same suite, version, protocol and machine, and this one, the oldest first.
+
+    The machine is the same where its fingerprint is: many share a processor's name.
+    """
     found = {run.id: run}
     for place in stored(results):
         if (place.machine, place.suite) == (run.provenance.machine.slug, run.name) and place.id not in found:
@@ -201,7 +205,8 @@ def history(run: Run, results: Path) -> tuple[Past, ...]:
                 other = read_run(place.folder)
             except UsageError:
                 continue  # `kdbench results list` shows it as unreadable
-            if other.suite["version"] == run.suite["version"] and not other.partial:
+            same = other.provenance.machine.fingerprint == run.provenance.machine.fingerprint
+            if same and not other.partial and not apart(other.suite, run.suite):
                 found[place.id] = other
     return tuple(_past(found[name]) for name in sorted(found))
 

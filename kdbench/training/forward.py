@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any, Self
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from typing import TYPE_CHECKING, Self
 
 import torch
 from torch import Tensor, nn
@@ -24,13 +24,18 @@ REMEMBERED_BYTES = 2**28
 """The most that a teacher's outputs for a training set may take to be kept from one epoch to the next."""
 
 
+def computing(inputs: Tensor, precision: str) -> AbstractContextManager[object]:
+    """A context in which networks compute in the recipe's precision, where the inputs are."""
+    return torch.autocast(inputs.device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
+
+
 @contextmanager
 def looked_into(network: nn.Module, taps: Sequence[str], precision: str) -> Iterator[Callable[[Tensor], Output]]:
     """A function from inputs [B, ...] to the network's output in float32, computed in the recipe's precision."""
     with features(network, taps) as seen:
 
         def run(inputs: Tensor) -> Output:
-            with torch.autocast(inputs.device.type, torch.bfloat16) if precision == "bf16" else nullcontext():
+            with computing(inputs, precision):
                 logits = network(inputs)
             return Output(logits.float(), {name: seen[name].float() for name in taps})
 
@@ -38,17 +43,29 @@ def looked_into(network: nn.Module, taps: Sequence[str], precision: str) -> Iter
 
 
 @contextmanager
-def counted(own: nn.Module, trained: Trained) -> Iterator[None]:
-    """Inside the block the passes of the method's own whole networks, those that name their stages, are counted."""
+def beside(own: nn.Module, precision: str, trained: Trained) -> Iterator[None]:
+    """Inside the block the method's own whole networks, those that name their stages, run as student and teacher do.
 
-    def count(_network: nn.Module, _inputs: tuple[Any, ...], output: Tensor) -> None:
+    They compute in the recipe's precision and say in float32 what they found; their passes are counted.
+    """
+    entered = ExitStack()
+
+    def enter(_network: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        entered.enter_context(computing(inputs[0], precision))
+
+    def leave(_network: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        entered.close()
         trained.own_forwards += len(output)
         if output.requires_grad:
             trained.backwards += len(output)
+        return output.float()
 
-    handles = [module.register_forward_hook(count) for module in own.modules() if hasattr(module, "stages")]
+    whole = [module for module in own.modules() if hasattr(module, "stages")]
+    handles = [module.register_forward_pre_hook(enter) for module in whole]
+    handles += [module.register_forward_hook(leave) for module in whole]
     try:
-        yield
+        with entered:
+            yield
     finally:
         for handle in handles:
             handle.remove()
@@ -57,7 +74,8 @@ def counted(own: nn.Module, trained: Trained) -> Iterator[None]:
 class Teacher:
     """A teacher to whom several students may listen: it is run once for every batch that they see together.
 
-    A context manager: whoever listens says so before the first forward. ``live`` and ``once`` count the device's time.
+    A context manager: whoever listens says so before the first forward. ``live`` and ``once`` count the device's time,
+    ``places`` the batches that were run live.
     """
 
     def __init__(self, network: nn.Module, precision: str, device: torch.device) -> None:
@@ -71,6 +89,7 @@ class Teacher:
         self._said: Output
         self._known: Output | None = None
         self.live, self.once = Clock(device), Clock(device)
+        self.places = 0
 
     def __enter__(self) -> Self:
         return self
@@ -97,6 +116,7 @@ class Teacher:
         if place != self._place:
             with self.live.running():
                 self._place, self._said = place, self.forward(inputs)
+            self.places += 1
         return self._said
 
     def remembered(self, items: Items) -> Output:
@@ -127,6 +147,7 @@ class Teaching:
             and 4 * items.views * len(items.targets) * networks.teacher_width <= REMEMBERED_BYTES
         )
         self._known: Output | None = None
+        self._heard = 0
         teacher.listen(self._taps, remember=self._remembers)
 
     def of(self, batch: Batch, place: int | None) -> Output:
@@ -138,9 +159,18 @@ class Teaching:
             known, at = self._known, batch.view
             return Output(known.logits[at], {name: known.features[name][at] for name in self._taps})
         self._trained.teacher_forwards += len(batch.inputs)
-        said = self._teacher.forward(batch.inputs) if place is None else self._teacher.shared(place, batch.inputs)
+        if place is None:
+            said = self._teacher.forward(batch.inputs)
+        else:
+            said = self._teacher.shared(place, batch.inputs)
+            self._heard += 1
         return Output(said.logits, {name: said.features[name] for name in self._taps})
 
     def seconds(self) -> float:
-        """The device's time for what was heard together, in s, as if this student had been alone."""
-        return (self._teacher.once if self._remembers else self._teacher.live).seconds()
+        """The device's time for what was heard together, in s, as if this student had been alone.
+
+        All places take as long: who heard some of them, since a phase of its method has no teacher, spent their share.
+        """
+        if self._known is not None:
+            return self._teacher.once.seconds()
+        return self._teacher.live.seconds() * self._heard / max(self._teacher.places, 1)

@@ -16,7 +16,7 @@ from kdbench.methods.method import Method, Output, Phase, Step
 from kdbench.training.classroom import Classroom
 from kdbench.training.clock import Clock
 from kdbench.training.feed import ASIDE, Feed
-from kdbench.training.forward import Teaching, counted, looked_into
+from kdbench.training.forward import Teaching, beside, looked_into
 from kdbench.training.lesson import gathered, student_epochs
 from kdbench.training.processor import device_of, pinned
 from kdbench.training.rate import rate
@@ -96,7 +96,7 @@ class Training:
         untouched = self._versions()
         self._check_deployed()
         with (
-            counted(self.networks.extra, self.trained),
+            beside(self.networks.extra, self.recipe.precision, self.trained),
             looked_into(self.networks.student, self.networks.student_taps, self.recipe.precision) as student,
             ExitStack() as aware,
         ):

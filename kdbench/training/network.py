@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from kdbench.store import Artefact
     from kdbench.training.trained import Trained
 
-VERSION = 3
+VERSION = 4
 LIBRARIES = ("torch",)
 CONTENT = ("weights.safetensors", "architecture.json")
 

@@ -26,13 +26,13 @@ def invoke(results, *words):
 
 
 def test_a_regression_is_shown_with_its_reason_and_exits_1(results):
-    shown = invoke(results, "made~1", "made")
+    shown = invoke(results, "made~1", "made", "--exact")
     assert shown.return_value == 1
     lines = shown.output.splitlines()
     assert lines[0].startswith("20261124T040506Z-00ab -> 20261125T000000Z-0001: 1 regressed, 1 improved, ")
     assert lines[1] == f"regressed     {KD8} size_bytes: 10880 -> 11424 (+5.00%)"
     assert lines[2] == f"improved      {KD8} arena_bytes: 4096 -> 4000 (-2.34%)"
-    assert lines[3].startswith("note: speed and memory need no judging: every structure is the base's")
+    assert lines[3].startswith("note: speed and memory of 1 changed structures are not judged; 5 others are the base's")
     assert len(lines) == 4
 
 
@@ -57,9 +57,22 @@ def test_a_bad_slow_down_is_one_line(results, text):
     assert str(shown.exception) == f"--slower {text!r}: expected a slow-down such as 0.5%"
 
 
+def test_a_reader_that_has_seen_enough_does_not_make_it_green(results):
+    """The JSON of hundreds of verdicts fills a pipe; what is asked for besides is written all the same."""
+    output = results / "verdicts.xml"
+    words = ["compare", "made~1", "made", "--format", "json", "--output", str(output), "--results", str(results)]
+    reading = subprocess.Popen(
+        [sys.executable, "-m", "kdbench", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    reading.stdout.close()
+    assert (reading.stderr.read(), reading.wait(60)) == (b"", 1)
+    reading.stderr.close()
+    assert output.read_text(encoding="utf-8").startswith("<?xml")
+
+
 def test_an_allowance_makes_it_ok(results):
-    assert invoke(results, "made~1", "made", "--allow", "size_bytes=5%").return_value == 0
-    assert invoke(results, "made~1", "made", "--allow", "size_bytes=4.9%").return_value == 1
+    assert invoke(results, "made~1", "made", "--exact", "--allow", "size_bytes=5%").return_value == 0
+    assert invoke(results, "made~1", "made", "--exact", "--allow", "size_bytes=4.9%").return_value == 1
 
 
 def test_a_run_against_itself_exits_0_and_another_suite_4(results):
@@ -69,6 +82,15 @@ def test_a_run_against_itself_exits_0_and_another_suite_4(results):
     shown = invoke(results, "made", "other")
     assert shown.return_value == 4
     assert "incomparable  suite 'made' and suite 'other' are different suites" in shown.output
+
+
+def test_a_job_of_github_hears_of_a_refusal_too(results, monkeypatch):
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(results / "summary.md"))
+    shown = invoke(results, "baseline", "made")
+    assert shown.exception.exit_code == 4
+    told = (results / "summary.md").read_text()
+    assert "no verdict** (1 incomparable)" in told
+    assert "there is no baseline" in told or "no baseline" in told
 
 
 def test_markdown_and_json_say_the_same(results):

@@ -2,7 +2,6 @@
 
 from datetime import UTC, datetime
 
-import pytest
 from made_files import CIFAR100, cifar_members, sha256, tar_gz, write_tree
 
 from kdbench.plan import cases_of
@@ -22,10 +21,11 @@ teacher = "dscnn"
 student = "dscnn"
 [[pairs]]
 data = "made.py:cifar100"
-teacher = "dscnn"
+teacher = "resnet8"
 student = "dscnn"
 [methods]
 scratch = {}
+kd = {}
 [recipes.teacher]
 kind = "fast"
 epochs = 1
@@ -55,7 +55,6 @@ cifar100 = Stored(cifar.source(LAYOUT, "made.tar.gz", "SHA256"), partial(cifar.r
 """
 
 
-@pytest.mark.slow
 def test_trees_and_archives_go_all_the_way_and_leave_no_path_in_the_record(own, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_tree(own / "pets", (("train", 40), ("test", 9)))
@@ -68,9 +67,9 @@ def test_trees_and_archives_go_all_the_way_and_leave_no_path_in_the_record(own, 
     run, items = run_of(finished, suite, ("kdbench", "run", "made"), datetime.now(UTC))
     assert [(record.pair, record.method, record.status) for record in run.records] == [
         (pair, method, "ok")
-        for pair in ("imagefolder:pets@8:dscnn-dscnn", "made.py:cifar100:dscnn-dscnn")
-        for method in ("teacher", "scratch")
+        for pair in ("imagefolder:pets@8:dscnn-dscnn", "made.py:cifar100:resnet8-dscnn")
+        for method in ("teacher", "scratch", "kd")
     ]
-    assert [record.details["test_items"] for record in run.records] == [18, 18, 100, 100]
-    assert len(items) == 4
+    assert [record.details["test_items"] for record in run.records] == [18] * 3 + [100] * 3
+    assert len(items) == 6
     assert str(tmp_path) not in run_text(run)

@@ -75,13 +75,18 @@ def test_rows_are_grouped_by_pair_and_device():
     assert list(groups_of(rows)) == [(pair, "host") for pair in made_up.PAIRS]
 
 
-def test_history_is_of_the_same_suite_version_and_machine(tmp_path):
+def test_history_is_of_the_same_suite_version_protocol_and_machine(tmp_path):
     run = made_up.run()
     made_up.on_disk(tmp_path, run)
     made_up.on_disk(tmp_path, made_up.run(id="20261125T000000Z-0000"))
     made_up.on_disk(tmp_path, made_up.run(id="20261125T010000Z-0000", partial=True))
     raised = made_up.suite(version=2).model_dump(mode="json")
     made_up.on_disk(tmp_path, made_up.run(id="20261126T000000Z-0000", suite=raised))
+    threads = made_up.suite(protocol={"threads": 2}).model_dump(mode="json")
+    made_up.on_disk(tmp_path, made_up.run(id="20261127T000000Z-0000", suite=threads))
+    larger = run.provenance.machine.model_copy(update={"fingerprint": "f" * 64})
+    elsewhere = run.provenance.model_copy(update={"machine": larger})
+    made_up.on_disk(tmp_path, made_up.run(id="20261128T000000Z-0000", provenance=elsewhere))
     broken = tmp_path / "scratch" / run.provenance.machine.slug / "made" / "20261123T000000Z-0000"
     broken.mkdir(parents=True)
     (broken / "run.json").write_text("{")

@@ -1,5 +1,7 @@
 """Students side by side: the bits of each are those that it has alone, and the teacher is run once."""
 
+from contextlib import contextmanager
+
 import pytest
 import torch
 from torch import nn
@@ -64,6 +66,31 @@ class Meddling(KD):
         return super().losses(step)
 
 
+class HalfDeaf(KD):
+    """kd whose student hears the teacher in its first phase only."""
+
+    def phases(self):
+        return Phase("heard", share=0.5), Phase("alone", share=0.5, teacher=False)
+
+    def losses(self, step):
+        return super().losses(step) if step.phase == "heard" else {"label": step.label_loss()}
+
+
+class Ticking:
+    """A clock by which whatever it counts takes a million seconds."""
+
+    def __init__(self, _device):
+        self.ticks = 0
+
+    @contextmanager
+    def running(self):
+        yield
+        self.ticks += 1
+
+    def seconds(self):
+        return 1e6 * self.ticks
+
+
 def side_by_side(lesson, methods):
     """The trainings of the methods by name, and their errors."""
     with pinned(CPU, lesson.recipe.threads), Classroom(lesson, CPU) as room:
@@ -105,6 +132,15 @@ def test_a_steady_view_is_judged_once_for_all(lesson, teacher):
     seen = calls(teacher)
     side_by_side(lesson(teacher), {"kd": method_from("kd", {}), "dkd": method_from("dkd", {})})
     assert sum(count for count in seen if count != 2) == 140
+
+
+def test_a_student_pays_for_what_it_heard_of_the_teacher_whoever_else_listened(lesson, teacher, monkeypatch):
+    monkeypatch.setattr(forward, "Clock", Ticking)
+    methods = {"kd": KD(), "half": HalfDeaf(), "random-teacher": method_from("random-teacher", {})}
+    together, _ = side_by_side(lesson(teacher, augment=["crop"], epochs=4), methods)
+    paid = {name: round(trained.seconds / 1e6) for name, trained in together.items()}
+    places = together["kd"].student_steps
+    assert paid == {"kd": places, "half": places // 2, "random-teacher": 0}
 
 
 def test_one_that_breaks_off_leaves_the_others_alone(lesson, teacher, bits):

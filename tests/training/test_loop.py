@@ -8,6 +8,7 @@ from torch.nn import functional
 from kdbench.errors import StageError, UsageError
 from kdbench.measures.compute import count_macs
 from kdbench.methods.build import method_from
+from kdbench.methods.dml import DML
 from kdbench.methods.fitnet import FitNet
 from kdbench.methods.kd import soft_divergence
 from kdbench.methods.method import Method, Phase
@@ -444,6 +445,28 @@ def test_passes_of_a_methods_own_networks_are_counted_and_those_of_adapters_are_
     trained = train(lesson(), Elder())
     assert (trained.steps, trained.student_steps) == (15, 10)
     assert (trained.student_forwards, trained.own_forwards, trained.backwards) == (280, 420, 420)
+
+
+@pytest.mark.parametrize(("precision", "inside"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
+def test_a_methods_own_networks_compute_in_the_recipes_precision_and_answer_in_float32(lesson, precision, inside):
+    class Spied(DML):
+        def prepare(self, setting):
+            peer = super().prepare(setting)
+            self.computed, self.answered = set(), set()
+            peer.linear.register_forward_hook(lambda _module, _inputs, output: self.computed.add(output.dtype))
+            return peer
+
+        def losses(self, step):
+            losses = super().losses(step)
+            self.answered.add(self.peer(step.batch.inputs).dtype)
+            self.autocast = torch.is_autocast_enabled("cpu")
+            return losses
+
+    spied = Spied()
+    trained = train(lesson(precision=precision), spied)
+    assert (spied.computed, spied.answered, spied.autocast) == ({inside}, {torch.float32}, False)
+    assert trained.own_forwards == 2 * trained.student_forwards
+    assert {parameter.dtype for parameter in spied.peer.parameters()} == {torch.float32}
 
 
 def test_three_thirds_of_the_epochs_are_all_of_them(lesson):

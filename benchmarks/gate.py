@@ -349,19 +349,38 @@ def report(trials: list[dict], truths: dict[str, dict[str, Truth]]) -> tuple[str
             for share in (0.0, *SHARES)
         ]
         lines.append(f"| {name} | {where} | {' | '.join(cells)} |")
-    lines += [
+    return "\n".join([*lines, "", *reached(rows)]) + "\n", holds
+
+
+def reached(rows: list[dict]) -> list[str]:
+    """What each class of programs reaches, in Markdown; its floor says why."""
+    lines = [
+        "What each class reaches, and why: less than its floor, what no change at all reaches between two copies of a program there, cannot be told from nothing.",
         "",
-        "| class | us | machine | seconds | processes | floor, median | false alarms |",
-        "|---|---:|---|---:|---:|---:|---:|",
+        "| class | us | machine | floor, median | `noisy` | seconds | processes | false alarms | slower by 1 % | by 2 % and more |",
+        "|---|---:|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
-    for kind, where in itertools.product(CLASSES, WHERES):
-        mine = [row for row in null if (row["class"], row["where"]) == (kind.name, where)]
-        if mine:
-            us, floor = (statistics.median(row[key] for row in mine) for key in ("us", "floor"))
-            took, bouts = (statistics.fmean(row[key] for row in mine) for key in ("seconds", "bouts"))
-            red = share_of([row["verdict"] == "regressed" for row in mine])
-            lines.append(f"| {kind.name} | {us:,.1f} | {where} | {took:.1f} | {bouts:.1f} | {floor:.2%} | {red} |")
-    return "\n".join(lines) + "\n", holds
+    for kind, loaded in itertools.product(CLASSES, (False, True)):
+        mine = [row for row in rows if (row["class"], row["loaded"]) == (kind.name, loaded)]
+        null = [row for row in mine if not row["share"]]
+        if not null:
+            continue
+        us, floor = (statistics.median(row[key] for row in null) for key in ("us", "floor"))
+        took, bouts = (statistics.fmean(row[key] for row in null) for key in ("seconds", "bouts"))
+        noisy = statistics.fmean(row["verdict"] == "noisy" for row in null)
+        red = [
+            share_of([row["verdict"] == "regressed" for row in part])
+            for part in (
+                null,
+                [row for row in mine if row["slower"] == SHARES[1]],
+                [row for row in mine if row["slower"] in SHARES[2:]],
+            )
+        ]
+        where = "loaded" if loaded else "calm"
+        lines.append(
+            f"| {kind.name} | {us:,.1f} | {where} | {floor:.2%} | {noisy:.0%} | {took:.1f} | {bouts:.1f} | {' | '.join(red)} |"
+        )
+    return lines
 
 
 @settings()

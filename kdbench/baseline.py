@@ -266,7 +266,7 @@ def _timeless(run: Run) -> Run:
 
 def _lasting(record: Record, lasting: set[str]) -> Record:
     kept = {
-        name: {metric: value for metric, value in getattr(record, name).items() if metric in lasting}
+        name: {metric: told for metric, told in getattr(record, name).items() if metric in {*lasting, record.quality}}
         for name in ("metrics", "reasons")
     }
     return record.model_copy(update={**kept, "flags": ()})

@@ -84,7 +84,7 @@ def of_seeds(base: Sequence[float], new: Sequence[float], resolution: float = 0.
         fell=stats.paired_t_below(new, base, resolution) if enough else 1.0,
         rose=stats.paired_t_below(base, new, resolution) if enough else 1.0,
         high=interval.high if interval and enough else math.inf,
-        detectable=lambda level: stats.detectable_mean(deviation, n, level, POWER) if n > 1 else math.inf,
+        detectable=lambda level: stats.detectable_mean(deviation, n, level, POWER) if enough else math.inf,
         lacking=partial(_seeds_lacking, deviation, n),
     )
 

@@ -132,10 +132,7 @@ def _case(base: Record | None, new: Record, rules: _Rules) -> Iterable[Verdict]:
 def _facts(base: Record, new: Record, rules: _Rules) -> Iterable[Verdict]:
     same = base.checkpoint_sha256 == new.checkpoint_sha256
     if new.quality not in METRICS:
-        why = "a quality that kdbench does not know, so no test says whether it fell"
-        yield Verdict(
-            new.case, new.quality, "incomparable", base.metrics.get(new.quality), new.metrics.get(new.quality), why
-        )
+        yield _untested(new, base.metrics.get(new.quality), new.metrics.get(new.quality), same=same)
     of_seeds = f"{new.pair}/{new.method}/{new.target}/s*/{new.device}"
     for metric in METRICS.values():
         before, after = base.metrics.get(metric.id), new.metrics.get(metric.id)
@@ -154,6 +151,14 @@ def _facts(base: Record, new: Record, rules: _Rules) -> Iterable[Verdict]:
             yield _followed(new.case, metric.id, before, after, rules)
         else:
             yield fact(new.case, metric.id, before, after, rules.allowances.get(metric.id, 0.0))
+
+
+def _untested(new: Record, before: float | None, after: float | None, *, same: bool) -> Verdict:
+    """What is said of a quality that is a plug-in's: whether it rose or fell, only what did not change can tell."""
+    if same and before is not None and before == after:
+        return Verdict(new.case, new.quality, "ok", before, after, "unchanged")
+    why = "a quality that kdbench does not know, so no test says whether it fell"
+    return Verdict(new.case, new.quality, "incomparable", before, after, why)
 
 
 def fact(case: str, metric: str, before: float, after: float, allowance: float) -> Verdict:

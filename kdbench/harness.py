@@ -77,7 +77,10 @@ class Harness:
             try:
                 performance.run([item.case.id for item in mine], self._places, self._command, timing=timing)
             except UsageError as error:
-                raise pytest.UsageError(in_pytest(str(error))) from None
+                said = in_pytest(str(error))
+                if performance.judge:
+                    _tell_refused(performance.suite.name, performance.judge.base.name, said, print)
+                raise pytest.UsageError(said) from None
             performance.failure = in_pytest(performance.failure)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:

@@ -112,7 +112,7 @@ def markdown(comparison: Comparison) -> str:
         rows = rows[: len(rows) - (left < 0)]
         lines += [*rows, ""]
         if len(rows) < len(shown):
-            lines += [f"and {len(shown) - len(rows)} more rows, which the log and JUnit's file have", ""]
+            lines += [f"and {len(shown) - len(rows)} more rows: JUnit's file or the JSON has them all", ""]
     lines += [f"- changed: {escaped(plain(suspect))}" for suspect in comparison.suspects]
     lines += [f"- {escaped(plain(note))}" for note in comparison.notes]
     lines += [f"- {escaped(comparison.base)} → {escaped(comparison.new)}"]

@@ -162,6 +162,8 @@ def _details(case: Case, stages: CaseStages, known: Evidence) -> dict[str, Any]:
     details: dict[str, Any] = {}
     if known.targets is not None:
         details["test_items"] = len(known.targets)
+    if known.task.quality != "accuracy":
+        details["quality"] = known.task.quality
     if "parity" in known.program:
         details["parity"] = known.program["parity"]
     notes = [f"{case.target}: {surprise}" for surprise in known.program.get("surprises", ())]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib.util
+import sys
 import sysconfig
 from functools import cache
 from pathlib import Path
@@ -14,7 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
-"""Folders of installed libraries, which runs name by their versions."""
+"""Folders of installed libraries."""
+
+_KNOWN = sys.stdlib_module_names | {"kdbench", "torch", "executorch", "torchao", "numpy", "sklearn"}
+"""What no plug-in's digest counts, wherever it lies: runs name these libraries by their versions."""
 
 _STANDARD = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib"))
 
@@ -22,26 +26,34 @@ _STANDARD = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("stdlib"
 def source_of(module: str) -> Path | None:
     """The source file of a module of any package, found without importing that package; None where there is none."""
     root, *parts = module.split(".")
-    try:
-        spec = importlib.util.find_spec(root)
-    except (ImportError, ValueError):  # what ran before may have left a module without a spec
-        return None
-    if spec is None:
-        return None
+    origin, folders = _found(root, tuple(sys.path))
     if not parts:
-        origin = Path(spec.origin) if spec.origin else None
-        return origin if origin and origin.suffix == ".py" and origin.is_file() else None
-    for folder in spec.submodule_search_locations or ():  # several, and no origin, in a namespace package
-        path = Path(folder).joinpath(*parts)
-        for candidate in (path.with_suffix(".py"), path / "__init__.py"):
+        return origin
+    for folder in folders:  # several, and no origin, in a namespace package
+        path = folder.joinpath(*parts)
+        for candidate in (path / "__init__.py", path.with_suffix(".py")):
             if candidate.is_file():
                 return candidate
     return None
 
 
+@cache
+def _found(root: str, _path: tuple[str, ...]) -> tuple[Path | None, tuple[Path, ...]]:
+    """The source of a package or module, and the folders of what is in it."""
+    try:
+        spec = importlib.util.find_spec(root)
+    except (ImportError, ValueError):  # what ran before may have left a module without a spec
+        spec = None
+    if spec is None:
+        return None, ()
+    origin = Path(spec.origin) if spec.origin else None
+    folders = tuple(Path(folder) for folder in spec.submodule_search_locations or ())
+    return (origin if origin and origin.suffix == ".py" and origin.is_file() else None), folders
+
+
 def file_digest(file: Path) -> str:
     """The sha256 of a user's file and of the sources outside installed libraries that it imports, in turn."""
-    others = _others({"": file})
+    others = _others({file: ""})
     if not others:
         return hashlib.sha256(file.read_bytes()).hexdigest()
     return _digest({"": file, **others})
@@ -60,8 +72,19 @@ def package_digest(module: str) -> str:
     while (root.parent / "__init__.py").is_file():
         root = root.parent
     paths = sorted(root.rglob("*.py")) if root.is_dir() else [root]
+    above = module.split(".")[: -len(_dotted(source, root.parent))]
+    packages = {}
+    for path in paths:
+        parts = [*above, *_dotted(path, root.parent)]
+        packages[path] = ".".join(parts if path.name == "__init__.py" else parts[:-1])
     own = {str(path.relative_to(root.parent)): path for path in paths}
-    return _digest({**own, **_others(own)})
+    return _digest({**own, **_others(packages)})
+
+
+def _dotted(path: Path, above: Path) -> tuple[str, ...]:
+    """The parts of a module's name below a folder."""
+    parts = path.relative_to(above).with_suffix("").parts
+    return parts[:-1] if path.name == "__init__.py" else parts
 
 
 def _digest(sources: dict[str, Path]) -> str:
@@ -71,16 +94,19 @@ def _digest(sources: dict[str, Path]) -> str:
     return digest.hexdigest()
 
 
-def _others(own: dict[str, Path]) -> dict[str, Path]:
-    """The sources that ``own`` import, in turn, and that are neither among them nor installed, by module, sorted."""
-    known, found = set(own.values()), dict[str, Path]()
-    waiting = [(path, "") for path in own.values()]
+def _others(own: dict[Path, str]) -> dict[str, Path]:
+    """The sources that ``own``, each in its package, import in turn, neither among them nor installed: by module."""
+    sources, looked, found = set(own), set[str](), dict[str, Path]()
+    waiting = list(own.items())
     while waiting:
         path, package = waiting.pop()
         for module in _imported(path, package):
-            source = None if module.partition(".")[0] == "kdbench" else source_of(module)
-            if source is not None and source not in known and _is_local(source):
-                known.add(source)
+            if module in looked or module.partition(".")[0] in _KNOWN:
+                continue
+            looked.add(module)
+            source = source_of(module)
+            if source is not None and source not in sources and _is_local(source):
+                sources.add(source)
                 found[module] = source
                 waiting.append((source, module if source.name == "__init__.py" else module.rpartition(".")[0]))
     return dict(sorted(found.items()))
@@ -101,16 +127,17 @@ def _statements(text: bytes) -> tuple[ast.Import | ast.ImportFrom, ...]:
 
 
 def _imported(path: Path, package: str) -> Iterator[str]:
-    """Whatever import statements of a source may import: each module that is named and the packages above it."""
+    """Whatever import statements of a source in a package may import: each module and the packages above it."""
+    above = package.split(".") if package else []
     for node in _statements(path.read_bytes()):
         if isinstance(node, ast.Import):
             names: Iterable[str] = [alias.name for alias in node.names]
-        elif node.level and not package:
-            continue  # within the package whose sources all count; a file on its own has none above it
+        elif node.level > len(above):
+            continue  # Python refuses it
         else:
-            above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
-            base = ".".join(filter(None, [*above, node.module]))
+            near = above[: len(above) - node.level + 1] if node.level else []
+            base = ".".join(filter(None, [*near, node.module]))
             names = [base, *(f"{base}.{alias.name}" for alias in node.names)]
         for name in names:
             parts = name.split(".")
-            yield from (".".join(parts[:end]) for end in range(1, len(parts) + 1) if parts[0])
+            yield from (".".join(parts[:end]) for end in range(1, len(parts) + 1))

@@ -141,6 +141,8 @@ def test_a_quality_that_is_not_known_is_no_silent_pass():
             base(), KD8, details={"test_items": 360, "quality": "map50"}, metrics={"map50": value}
         )
 
+    assert the(compare(with_quality(0.6), with_quality(0.6)), KD8, "map50").verdict == "ok"
+    assert the(compare(with_quality(None), with_quality(None)), KD8, "map50").verdict == "incomparable"
     comparison = compare(with_quality(0.6), with_quality(0.1))
     verdict = the(comparison, KD8, "map50")
     assert (verdict.verdict, verdict.base, verdict.new) == ("incomparable", 0.6, 0.1)

@@ -131,7 +131,7 @@ def test_markdown_fits_a_comment_and_says_what_it_leaves_out():
     rows = told.count("| **regressed** |")
     assert 100 < rows < 400
     assert len(told) < 65_536
-    assert f"\nand {400 - rows} more rows, which the log and JUnit's file have\n" in told
+    assert f"\nand {400 - rows} more rows: JUnit's file or the JSON has them all\n" in told
     assert "more rows" not in review.markdown(COMPARISON)
 
 

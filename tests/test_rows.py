@@ -2,7 +2,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from kdbench.rows import _where, differences
+from kdbench.rows import _details, _where, differences
 
 
 def test_answers_of_two_devices_are_compared_to_the_bit():
@@ -19,3 +19,16 @@ def test_a_device_that_is_another_machine_is_told_in_its_records_alone():
     finished = SimpleNamespace(machines={"ssh:board": {"cpu": "A72", "cores": 4}}, conditions={})
     assert _where(finished, SimpleNamespace(device="ssh:board")) == {"machine": {"cpu": "A72", "cores": 4}}
     assert _where(finished, SimpleNamespace(device="host")) == {}
+
+
+def test_a_task_that_is_judged_by_another_quality_says_so_in_its_records():
+    case = SimpleNamespace(method=SimpleNamespace(use="kd", tuned=None), target="xnnpack-fp32")
+
+    def details(quality):
+        known = SimpleNamespace(
+            task=SimpleNamespace(quality=quality), targets=np.zeros(7), program={}, outputs=None, eager=None
+        )
+        return _details(case, SimpleNamespace(stand_in=""), known)
+
+    assert details("map50") == {"test_items": 7, "quality": "map50"}
+    assert details("accuracy") == {"test_items": 7}

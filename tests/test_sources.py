@@ -61,6 +61,38 @@ def test_a_package_counts_whole_and_so_does_what_it_imports_besides(project):
     assert package_digest("own.losses") == digests[-1]
 
 
+def test_relative_imports_count_in_packages_without_an_init_too(tmp_path, monkeypatch):
+    for name, text in {
+        "bare/methods.py": "from .losses import soft\n",
+        "bare/losses.py": "",
+        "bare/other.py": "",
+    }.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    for name, text in {
+        "spaced/own/__init__.py": "",
+        "spaced/own/x.py": "from ..near import y\n",
+        "spaced/near.py": "",
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    for module, edited, counts in (
+        ("bare.methods", "bare/losses.py", True),
+        ("bare.methods", "bare/other.py", False),
+        ("spaced.own.x", "spaced/near.py", True),
+    ):
+        before = package_digest(module)
+        (tmp_path / edited).write_text("edited = True\n", encoding="utf-8")
+        assert (package_digest(module) != before) == counts, edited
+
+
+def test_of_a_package_and_a_module_of_one_name_python_takes_the_package(project):
+    (project / "own" / "losses").mkdir()
+    (project / "own" / "losses" / "__init__.py").write_text("", encoding="utf-8")
+    assert source_of("own.losses") == project / "own" / "losses" / "__init__.py"
+
+
 def test_a_source_that_does_not_parse_is_for_whoever_loads_it(project):
     (project / "method.py").write_text("import own\ndef f(:\n", encoding="utf-8")
     assert len(file_digest(project / "method.py")) == 64

@@ -254,6 +254,17 @@ def test_another_version_of_the_suite_is_refused_before_anything_runs_and_a_job_
     assert f"::error title=kdbench%3A incomparable::{line}" in done.stdout
 
 
+def test_a_job_is_told_of_what_shows_when_the_run_begins_too(place, tmp_path):
+    summary = tmp_path / "summary.md"
+    (place.folder / "small.toml").write_text(SUITE.replace("scratch = {}", "scratch = { no_such_option = 1 }"))
+    done = place.pytest("small.toml", "--kdbench-baseline=baseline", GITHUB_STEP_SUMMARY=str(summary))
+    (place.folder / "small.toml").write_text(SUITE)
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    told = summary.read_text()
+    assert told.startswith("<!-- kdbench:compare:small -->\n**kdbench small: no verdict** (1 incomparable)\n")
+    assert "no\\_such\\_option" in told
+
+
 @pytest.mark.slow
 def test_new_and_lost_cases_are_no_silent_pass(place):
     (place.folder / "small.toml").write_text(SUITE.replace("scratch = {}", "label-smoothing = {}"))

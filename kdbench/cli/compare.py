@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 import click
 
 from kdbench.cli import options
-from kdbench.errors import KdbenchError, UsageError
+from kdbench.errors import KdbenchError, MeasureError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -100,15 +100,26 @@ def command(
         else:
             comparison = _runs(base, new, allowances, points, effect, base_runtime, store, results)
     except KdbenchError as error:
-        to_github(refused(new, base, str(error)), click.echo if form == "terminal" else None)
+        with suppress(MeasureError, BrokenPipeError):  # what stopped the comparison is what is wanted
+            to_github(refused(_suite_of(new, results), base, str(error)), click.echo if form == "terminal" else None)
         raise
+    with suppress(BrokenPipeError):  # a reader that has seen enough does not make what is worse better
+        click.echo(FORMATS[form](comparison), nl=False)
     for path, wanted in files.items():
         write(path, FORMATS[wanted](comparison))
-    annotations: list[str] = []
-    to_github(comparison, annotations.append if form == "terminal" else None)
-    with suppress(BrokenPipeError):  # a reader that has seen enough does not make what is worse better
-        click.echo(FORMATS[form](comparison) + "".join(f"{line}\n" for line in annotations), nl=False)
+    with suppress(BrokenPipeError):
+        to_github(comparison, click.echo if form == "terminal" else None)
     return comparison.exit_code
+
+
+def _suite_of(reference: str, results: Path) -> str:
+    """The suite of a run that may not be there: then what it was called."""
+    from kdbench.side import side
+
+    try:
+        return side(reference, results).run.name
+    except KdbenchError:
+        return reference
 
 
 def _are_programs(base: str, new: str) -> bool:

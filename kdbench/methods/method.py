@@ -167,7 +167,8 @@ class Method:
 
         The training moves them to the device, trains them with the student's optimiser and puts them into train mode at
         the start of each phase; what gets no gradient in a phase is left as it is. Whole networks, those that name
-        their stages, belong here even if nothing trains them: their forwards are counted.
+        their stages, belong here even if nothing trains them: their forwards are counted, and computed in the recipe's
+        precision, to answer in float32.
         """
         del setting
         return None

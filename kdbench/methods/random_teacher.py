@@ -26,7 +26,7 @@ class RandomTeacher(Method):
     The network is a copy of the teacher whose parts draw new weights by their own ``reset_parameters`` (torch's
     defaults: a method is not told how an architecture starts). Batch norm then expects means of 0 and variances of 1,
     under which deep networks fade or blow up, so its statistics are taken once, from the training's first batch. From
-    then on the network is fixed, as a teacher is: in eval mode, in float32, part of no program. The trained teacher is
+    then on the network is fixed, as a teacher is: in eval mode, part of no program. The trained teacher is
     never run.
     """
 

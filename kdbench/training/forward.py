@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -24,9 +24,9 @@ REMEMBERED_BYTES = 2**28
 """The most that a teacher's outputs for a training set may take to be kept from one epoch to the next."""
 
 
-def computing(inputs: Tensor, precision: str) -> AbstractContextManager[object]:
-    """A context in which networks compute in the recipe's precision, where the inputs are."""
-    return torch.autocast(inputs.device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
+def computing(device: torch.device, precision: str) -> AbstractContextManager[object]:
+    """A context in which networks on the device compute in the recipe's precision."""
+    return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
 
 
 @contextmanager
@@ -35,7 +35,7 @@ def looked_into(network: nn.Module, taps: Sequence[str], precision: str) -> Iter
     with features(network, taps) as seen:
 
         def run(inputs: Tensor) -> Output:
-            with computing(inputs, precision):
+            with computing(inputs.device, precision):
                 logits = network(inputs)
             return Output(logits.float(), {name: seen[name].float() for name in taps})
 
@@ -43,18 +43,21 @@ def looked_into(network: nn.Module, taps: Sequence[str], precision: str) -> Iter
 
 
 @contextmanager
-def beside(own: nn.Module, precision: str, trained: Trained) -> Iterator[None]:
+def beside(own: nn.Module, device: torch.device, precision: str, trained: Trained) -> Iterator[None]:
     """Inside the block the method's own whole networks, those that name their stages, run as student and teacher do.
 
     They compute in the recipe's precision and say in float32 what they found; their passes are counted.
     """
-    entered = ExitStack()
+    entered: list[AbstractContextManager[object]] = []
 
-    def enter(_network: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        entered.enter_context(computing(inputs[0], precision))
+    def enter(_network: nn.Module, _inputs: tuple[Any, ...]) -> None:
+        entered.append(computing(device, precision))
+        entered[-1].__enter__()
 
-    def leave(_network: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        entered.close()
+    def leave(_network: nn.Module, _inputs: tuple[Any, ...], output: Tensor | None) -> Tensor | None:
+        entered.pop().__exit__(None, None, None)
+        if output is None:  # the forward broke off
+            return None
         trained.own_forwards += len(output)
         if output.requires_grad:
             trained.backwards += len(output)
@@ -62,10 +65,9 @@ def beside(own: nn.Module, precision: str, trained: Trained) -> Iterator[None]:
 
     whole = [module for module in own.modules() if hasattr(module, "stages")]
     handles = [module.register_forward_pre_hook(enter) for module in whole]
-    handles += [module.register_forward_hook(leave) for module in whole]
+    handles += [module.register_forward_hook(leave, always_call=True) for module in whole]
     try:
-        with entered:
-            yield
+        yield
     finally:
         for handle in handles:
             handle.remove()

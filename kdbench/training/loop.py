@@ -96,7 +96,7 @@ class Training:
         untouched = self._versions()
         self._check_deployed()
         with (
-            beside(self.networks.extra, self.recipe.precision, self.trained),
+            beside(self.networks.extra, self.room.device, self.recipe.precision, self.trained),
             looked_into(self.networks.student, self.networks.student_taps, self.recipe.precision) as student,
             ExitStack() as aware,
         ):

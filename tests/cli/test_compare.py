@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from kdbench.cli.compare import command
-from kdbench.errors import UsageError
+from kdbench.errors import MeasureError, UsageError
 
 KD8 = "digits:resnet8-dscnn/kd/xnnpack-int8/s0/host"
 
@@ -89,8 +89,19 @@ def test_a_job_of_github_hears_of_a_refusal_too(results, monkeypatch):
     shown = invoke(results, "baseline", "made")
     assert shown.exception.exit_code == 4
     told = (results / "summary.md").read_text()
-    assert "no verdict** (1 incomparable)" in told
-    assert "there is no baseline" in told or "no baseline" in told
+    assert told.startswith("<!-- kdbench:compare:made -->\n**kdbench made: no verdict** (1 incomparable)\n")
+    assert "no baseline " in told
+    (results / "summary.md").unlink()
+    invoke(results, "baseline", str(next(results.glob("scratch/*/made/*"))))
+    assert (results / "summary.md").read_text().startswith("<!-- kdbench:compare:made -->\n")
+
+
+def test_a_summary_that_cannot_be_written_hides_no_refusal(results, monkeypatch):
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(results / "no" / "summary.md"))
+    assert invoke(results, "baseline", "made").exception.exit_code == 4
+    shown = invoke(results, "made~1", "made", "--exact")
+    assert shown.output.startswith("20261124T040506Z-00ab -> ")
+    assert isinstance(shown.exception, MeasureError)
 
 
 def test_markdown_and_json_say_the_same(results):

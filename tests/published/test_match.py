@@ -43,7 +43,12 @@ def test_of_the_same_pair_method_rule_and_recipe_the_items_to_learn_from_differ_
 @pytest.mark.parametrize(
     ("method", "options", "flags", "said"),
     [
-        ("dkd", {}, "epoch-rule", "240 epochs (weight chosen for each pair); ours is the last epoch, usually about 0.3"),
+        (
+            "dkd",
+            {},
+            "epoch-rule",
+            "240 epochs (weight chosen for each pair); ours is the last epoch, usually about 0.3",
+        ),
         ("kd", {"kind": "fast"}, "recipe", "ours is a fast recipe"),
         ("teacher", {"kind": "fast"}, "recipe", "ours is a fast recipe"),
         ("kd", {"epochs": 120}, "epochs", "240 epochs; ours trains for 120"),

@@ -469,6 +469,42 @@ def test_a_methods_own_networks_compute_in_the_recipes_precision_and_answer_in_f
     assert {parameter.dtype for parameter in spied.peer.parameters()} == {torch.float32}
 
 
+def test_a_methods_own_networks_may_be_called_by_keyword_hold_each_other_and_break_off(lesson):
+    class Around(nn.Module):
+        stages = ("inner",)
+
+        def __init__(self, inner):
+            super().__init__()
+            self.inner, self.after = inner, nn.Linear(10, 10)
+
+        def forward(self, *, inputs):
+            logits = self.inner(inputs=inputs)
+            if logits.dtype == torch.float32 and self.breaks:
+                raise ValueError
+            self.seen.add(self.after(logits).dtype)
+            return logits
+
+    class Nested(Scratch):
+        def prepare(self, setting):
+            self.own = Around(setting.new_student())
+            self.own.breaks, self.own.seen = False, set()
+            return self.own
+
+        def losses(self, step):
+            self.own.breaks = True
+            with pytest.raises(ValueError, match="^$"):
+                self.own(inputs=step.batch.inputs)
+            self.own.breaks = False
+            self.own(inputs=step.batch.inputs)
+            assert not torch.is_autocast_enabled("cpu")
+            return super().losses(step)
+
+    nested = Nested()
+    trained = train(lesson(precision="bf16"), nested)
+    assert nested.own.seen == {torch.bfloat16}
+    assert trained.own_forwards == 3 * trained.student_forwards
+
+
 def test_three_thirds_of_the_epochs_are_all_of_them(lesson):
     thirds = tuple(Phase(name, 1 / 3) for name in "abc")
     trained = train(lesson(epochs=10, batch_size=140), Wrong(lambda step: {"x": step.label_loss()}, thirds))

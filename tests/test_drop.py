@@ -58,8 +58,7 @@ def test_too_few_seeds_say_how_many_are_needed():
     ((_, one),) = judged([of_seeds((0.9,), (0.5,))])
     assert one == "retrained, 1 paired seed of at least 3; at least 3 seeds are needed"
     ((_, two),) = judged([of_seeds((0.90, 0.91), (0.89, 0.91))])
-    assert two.startswith("retrained, 2 paired seeds of at least 3; 23 seeds would show one of the margin")
-    assert two.endswith(" would have been shown; 23 seeds would show one of the margin")
+    assert two == "retrained, 2 paired seeds of at least 3; 23 seeds would show one of the margin"
     ((_, many),) = judged([of_seeds((0.9, 0.9, 0.9), (0.5, 0.9, 0.2))])
     assert many.endswith("no 1,000 seeds would do")
 

@@ -137,7 +137,8 @@ def test_those_that_do_not_say_their_version_are_of_the_third(there, stages, mon
     both = {"scratch": stages["scratch"], "kd": stages["kd"]}
     assert taken(there, both) == {"scratch": "here", "kd": LACKING}
     monkeypatch.setattr("kdbench.training.network.VERSION", 3)
-    retold(of(there, "scratch"), version=3)
+    for label in ("teacher", "scratch"):
+        retold(of(there, label), version=3)
     assert taken(there, both) == {"scratch": "here", "kd": "here"}
 
 

@@ -105,11 +105,11 @@ def markdown(comparison: Comparison) -> str:
             verdict = line.verdict
             case = f"{escaped(verdict.case)} and {line.more} more" if line.more else escaped(verdict.case)
             cells = (f"**{verdict.verdict}**", case, escaped(verdict.metric), escaped(plain(verdict.reason)))
-            rows.append("| " + " | ".join(cells) + " |")
-            left -= len(rows[-1])
+            row = "| " + " | ".join(cells) + " |"
+            left -= len(row)
             if left < 0:
                 break
-        rows = rows[: len(rows) - (left < 0)]
+            rows.append(row)
         lines += [*rows, ""]
         if len(rows) < len(shown):
             lines += [f"and {len(shown) - len(rows)} more rows: JUnit's file or the JSON has them all", ""]

@@ -69,8 +69,8 @@ def command(
 
     Of runs: exact facts, quality, failed cases, the suite's budgets, speed and peak memory. Programs whose structure
     changed, or that were written out otherwise (another arena, another size from one checkpoint), are run side by side
-    with the base's, in a few seconds each; all others run alike and are not run. NEW is a run; BASE a run, a baseline's folder, or "baseline" for that of NEW's suite (baseline:SUITE for
-    another's).
+    with the base's, in a few seconds each; all others run alike and are not run. NEW is a run; BASE a run, a baseline's
+    folder, or "baseline" for that of NEW's suite (baseline:SUITE for another's).
 
     Of programs, two files whose names end in .pte: exact facts, speed and peak memory. They say nothing of quality.
 
